@@ -1,0 +1,197 @@
+"""What callers hand in, checked: one clear sentence for whatever cannot be meant.
+
+Shapes and dtypes are always known and always checked. Contents are checked where they are
+concrete, with NumPy: that is faster than a compiled check, and a traced value has none yet.
+"""
+
+import math
+from functools import lru_cache
+
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+
+def is_traced(x) -> bool:
+    return isinstance(x, jax.core.Tracer)
+
+
+def as_array(x: ArrayLike) -> jax.Array:
+    return x if isinstance(x, jax.Array) else jnp.asarray(x)
+
+
+def as_floating(x: ArrayLike, name: str) -> jax.Array:
+    x = as_array(x)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"{name} must be floating point, but their dtype is {x.dtype}.")
+    return x
+
+
+def as_real(x: ArrayLike, name: str) -> jax.Array:
+    """Floating, integer or bool: what can be cast to floating without losing anything."""
+    x = as_array(x)
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        raise TypeError(f"{name} must be real, but their dtype is {x.dtype}.")
+    return x
+
+
+def as_boolean(x: ArrayLike, name: str) -> jax.Array:
+    x = as_array(x)
+    if x.dtype != jnp.bool_:
+        raise TypeError(f"{name} must be boolean, but its dtype is {x.dtype}.")
+    return x
+
+
+def as_labels(x: ArrayLike) -> jax.Array:
+    x = as_array(x)
+    if not jnp.issubdtype(x.dtype, jnp.integer):
+        raise TypeError(
+            f"labels must be integers that number the classes, but their dtype is {x.dtype}; "
+            f"softmax_cross_entropy takes one label a class."
+        )
+    return x
+
+
+def check_number(x, name: str, *, above=None, at_least=None, at_most=None) -> None:
+    """A scalar within its bounds, where it is concrete."""
+    if is_traced(x):
+        return
+    number = np.asarray(x)
+    if number.ndim != 0:
+        raise ValueError(f"{name} must be a single number, but its shape is {number.shape}.")
+    lowest = above if above is not None else at_least
+    fits = (above is None or number > above) and (at_least is None or number >= at_least)
+    if not (fits and (at_most is None or number <= at_most)):
+        bounds = f"{'(' if above is not None else '['}{lowest:g}, "
+        bounds += "∞)" if at_most is None else f"{at_most:g}]"
+        raise ValueError(f"{name} must lie in {bounds}, but it is {number}.")
+
+
+def check_same_shape(x: jax.Array, y: jax.Array, x_name: str, y_name: str) -> None:
+    if x.shape != y.shape:
+        raise ValueError(
+            f"{x_name} and {y_name} must have the same shape, nothing is broadcast, "
+            f"but they have {x.shape} and {y.shape}."
+        )
+
+
+@lru_cache(maxsize=256)
+def as_axes(axis: int | tuple[int, ...] | None, ndim: int) -> tuple[int, ...]:
+    """The axes counted from the front, without duplicates."""
+    if ndim == 0:
+        raise ValueError("The classes lie along an axis, but a scalar was given.")
+    axes = tuple(range(ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    for one in axes:
+        if isinstance(one, bool) or not isinstance(one, int):
+            raise TypeError(f"axis must be an int, a tuple of ints or None, but it is {axis!r}.")
+        if not -ndim <= one < ndim:
+            raise ValueError(f"axis {one} is out of range for an array of {ndim} dimensions.")
+    axes = tuple(one % ndim for one in axes)
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"axis names an axis twice: {axis!r}.")
+    return axes
+
+
+def as_mask(where: ArrayLike | None, shape: tuple[int, ...], axes: tuple[int, ...]):
+    """The mask with one dimension for each of the logits', or None.
+
+    It may broadcast to the logits (classes kept) or have the result's shape (examples kept).
+    """
+    if where is None:
+        return None
+    where = as_boolean(where, "where")
+    ndim = len(shape)
+    result_shape = tuple(size for index, size in enumerate(shape) if index not in axes)
+    padded = (1,) * (ndim - where.ndim) + where.shape
+    of_classes = len(padded) == ndim and all(
+        have in (1, want) for have, want in zip(padded, shape, strict=True)
+    )
+    of_examples = where.shape == result_shape
+    expanded = tuple(1 if index in axes else size for index, size in enumerate(shape))
+    if of_classes and of_examples and padded != expanded:
+        raise ValueError(
+            f"where of shape {where.shape} could keep classes or examples of logits of shape "
+            f"{shape}; write where[..., None] to keep examples, where[None, ...] to keep classes."
+        )
+    if not of_classes and not of_examples:
+        raise ValueError(
+            f"where must broadcast to {shape} or have the result's shape {result_shape}, "
+            f"but it has {where.shape}."
+        )
+    return where.reshape(padded if of_classes else expanded)
+
+
+def check_labels_shape(labels: jax.Array, logits: jax.Array, axes: tuple[int, ...]) -> None:
+    expected = tuple(size for index, size in enumerate(logits.shape) if index not in axes)
+    if labels.shape != expected:
+        raise ValueError(
+            f"labels must have the shape of the logits without their class axis, {expected} for "
+            f"logits of shape {logits.shape}, but they have {labels.shape}."
+        )
+
+
+def check_mass_is_kept(p: jax.Array, where, logits: jax.Array, axes: tuple[int, ...]) -> None:
+    """P puts no mass on a class that `where` hides, except in rows that keep nothing."""
+    if where is None or is_traced(where) or is_traced(p):
+        return
+    hidden = ~np.broadcast_to(np.asarray(where), p.shape)
+    wrong = hidden & (np.asarray(p) != 0)
+    if wrong.any():
+        wrong &= _keeps_something(where, logits, axes)
+    if wrong.any():
+        raise ValueError(
+            f"P has mass on a class that where hides, at {_first(wrong)}: "
+            f"the cross-entropy would be infinite. Keep the class or move its mass."
+        )
+
+
+def check_labels(labels: jax.Array, where, logits: jax.Array, axes: tuple[int, ...]) -> None:
+    """Every label names a class that `where` keeps, except in rows that keep nothing."""
+    if is_traced(labels) or is_traced(where) or labels.size == 0:
+        return
+    classes = math.prod(logits.shape[axis] for axis in axes)
+    concrete = np.asarray(labels)
+    if where is None and concrete.min() >= 0 and concrete.max() < classes:
+        return
+    outside = (concrete < 0) | (concrete >= classes)
+    kept = _keeps_something(where, logits, axes).reshape(concrete.shape)
+    if (outside & kept).any():
+        row = _first(outside & kept)
+        raise ValueError(
+            f"Labels must lie in [0, {classes}), but the label of example {row} is {concrete[row]}."
+        )
+    if where is not None:
+        rows = np.moveaxis(
+            np.broadcast_to(np.asarray(where), logits.shape), axes, range(-len(axes), 0)
+        ).reshape(*concrete.shape, classes)
+        named = np.clip(concrete, 0, classes - 1)[..., None]
+        hidden = ~np.take_along_axis(rows, named, -1)[..., 0] & kept
+        if hidden.any():
+            row = _first(hidden)
+            raise ValueError(
+                f"where hides the label's own class in example {row} (label {concrete[row]}): "
+                f"its cross-entropy would be infinite."
+            )
+
+
+def _keeps_something(where, logits: jax.Array, axes: tuple[int, ...]) -> np.ndarray:
+    """Rows with at least one class that is kept and possible, axes kept with size 1."""
+    possible = np.ones(logits.shape, bool) if where is None else np.asarray(where)
+    if not is_traced(logits):
+        possible = possible & (np.asarray(logits) != -np.inf)
+    return np.asarray(np.broadcast_to(possible, logits.shape).any(axes, keepdims=True))
+
+
+def _first(wrong: np.ndarray) -> tuple[int, ...]:
+    return tuple(np.argwhere(wrong)[0].tolist())
+
+
+def check_base(base) -> None:
+    """A positive base of the logarithm other than 1, where it is concrete."""
+    if base is None or is_traced(base):
+        return
+    number = np.asarray(base)
+    if number.ndim != 0 or not number > 0 or number == 1:
+        raise ValueError(f"base must be a single positive number other than 1, but it is {base}.")

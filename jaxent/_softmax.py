@@ -1,0 +1,331 @@
+"""Softmax together with its exact complement, and the derivative rules that keep its digits.
+
+A sure prediction has one probability near 1 and a remainder near 0. Losses and gradients live on
+the remainder, and 1 − q loses it: from a logit gap of 17 on, float32 says zero. So softmax is
+held here as
+
+    d = z − max z,   e = exp d,   tail = Σ e − 1, summed without the 1
+
+from which log Z = log1p(tail), q = e/(1 + tail) and 1 − q_top = tail/(1 + tail) follow without
+ever subtracting nearly equal numbers. The derivative rules are written in terms of the same three
+arrays: they are as exact, and they can be differentiated again, to any order and in any mode.
+
+Kernels: nothing here checks its arguments. `axes` is a tuple of ints counted from the front and
+comes first; float32 or float64 go in. A class with logit −inf has e = 0, and a row of nothing
+else has e = tail = 0. Rows are kept without their class axes, because a loop over [B, 1] does not
+vectorise, and elementwise work is kept free of selects where it feeds a sum, because XLA fuses
+the one and not the other on a CPU.
+"""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+
+
+def expand(row, axes):
+    """A row's value, ready to broadcast over its classes."""
+    return jnp.expand_dims(row, axes)
+
+
+def possible(axes, z):
+    """Rows in which at least one class can happen (NaN counts: it must come out again)."""
+    return jnp.max(z, axes) != -jnp.inf
+
+
+def times(x, y):
+    """x·y with 0·∞ = 0, and linear in x, as a tangent must be: a select on x would not be.
+
+    An infinite y is applied as two finite factors: zero survives both, and anything else that
+    is not tiny overflows to ±∞.
+    """
+    infinite = jnp.isinf(y)
+    largest = jnp.finfo(y.dtype).max
+    once = jnp.where(infinite, jnp.sign(y) * largest, y)
+    twice = jnp.where(infinite, largest, jnp.ones_like(y))
+    return (x * once) * twice
+
+
+# The core
+
+
+def top_logit(axes, z):
+    """max z, or the least finite number where every logit is −inf: their d is then −inf too."""
+    return jnp.maximum(jnp.max(z, axes), -jnp.finfo(z.dtype).max)
+
+
+def exponential_of_difference(z, top):
+    """exp(z − top), exact to an ulp or two for any gap.
+
+    A gap of 80 is rounded by up to 4e-6, and that would be the relative error of the exponential,
+    64 ulp. What the subtraction lost is recovered exactly (Knuth's two-sum) and put back.
+    """
+    d = z - top
+    back = d - z
+    lost = (z - (d - back)) - (top + back)
+    e = jnp.exp(d)
+    return e + e * jnp.where(e > 0, lost, 0.0)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def shifted(axes, z):
+    """(d, e, tail) of the logits z; the tail is one number a row."""
+    top = expand(top_logit(axes, z), axes)
+    d, e = z - top, exponential_of_difference(z, top)
+    # ⌊e⌋ is 1 for the top class, and for others that round to it, and 0 for the rest
+    ones = jnp.floor(e)
+    tail = jnp.sum(e - ones, axes) + (jnp.sum(ones, axes) - 1)
+    return d, e, jnp.maximum(tail, 0.0)
+
+
+@shifted.defjvp
+def _shifted_jvp(axes, primals, tangents):
+    # Whatever is computed from (d, e, tail) is unchanged by a common shift of the logits, so the
+    # tangents may be taken relative to any class. Relative to the class that has the majority,
+    # no large terms are left that would have to cancel; without a majority, none has to.
+    (z,), (z_dot,) = primals, tangents
+    d, e, tail = shifted(axes, z)
+    majority = (d == 0) & expand(tail < 1, axes)
+    of_majority = jnp.sum(jnp.where(majority, z_dot, 0.0), axes)
+    d_dot = jnp.where(majority, 0.0, z_dot - expand(of_majority, axes))
+    e_dot = e * d_dot
+    return (d, e, tail), (d_dot, e_dot, jnp.sum(e_dot, axes))
+
+
+def residual(axes, z, p):
+    """q − p, to the last digit also where q is nearly p = 1."""
+    _, e, tail = shifted(axes, z)
+    return ((e - p) - p * expand(tail, axes)) * expand(1 / (1 + tail), axes)
+
+
+def surprisal(axes, z):
+    """−log q."""
+    d, _, tail = shifted(axes, z)
+    return expand(jnp.log1p(tail), axes) - d
+
+
+def complement(axes, z):
+    """1 − q."""
+    _, e, tail = shifted(axes, z)
+    return ((1 - e) + expand(tail, axes)) * expand(1 / (1 + tail), axes)
+
+
+def jacobian_product(axes, z, v):
+    """J v = q∘(v − q·v): from a gradient in probabilities to the gradient in logits.
+
+    J annihilates constants, so v is first taken relative to its value at the top class: where
+    classes are tied, or one has it all, the difference of large numbers is then exactly zero.
+    """
+    _, e, tail = shifted(axes, z)
+    q = e * expand(1 / (1 + tail), axes)
+    at_top = jnp.max(jnp.where(e == 1, v, -jnp.finfo(v.dtype).max), axes)
+    v = v - expand(at_top, axes)
+    return q * (v - expand(jnp.sum(q * v, axes), axes))
+
+
+# Functions whose first derivative is written down
+
+
+def with_partials(function, partials):
+    """`function(axes, z, p)`, one value a row, differentiated by `partials(axes, z, p)`.
+
+    The partials are (∂/∂z, ∂/∂p) of each row's value; they are differentiated in turn for higher
+    orders. An operand that is not differentiated costs nothing. z must have finite partials
+    wherever it is finite; those of p may be infinite.
+    """
+
+    @partial(jax.custom_jvp, nondiff_argnums=(0,))
+    def ruled(axes, z, p):
+        return function(axes, z, p)
+
+    def rule(axes, primals, tangents):
+        value = ruled(axes, *primals)
+        (z_dot, p_dot), (by_z, by_p) = tangents, partials(axes, *primals)
+        value_dot = jnp.zeros_like(value)
+        if not isinstance(z_dot, SymbolicZero):
+            value_dot += jnp.sum(by_z * z_dot, axes)
+        if not isinstance(p_dot, SymbolicZero):
+            value_dot += jnp.sum(times(p_dot, by_p), axes)
+        return value, value_dot
+
+    ruled.defjvp(rule, symbolic_zeros=True)
+    return ruled
+
+
+def _cross_entropy(axes, z, p):
+    # The barrier keeps XLA from storing z − max z for both this sum and the exponential, where
+    # reading z twice is faster.
+    _, _, tail = shifted(axes, z)
+    top = expand(jax.lax.optimization_barrier(top_logit(axes, z)), axes)
+    below = jnp.where(p == 0, 0.0, p * (top - z))
+    return jnp.sum(p, axes) * jnp.log1p(tail) + jnp.sum(below, axes)
+
+
+def cross_entropy_residual(axes, z, p):
+    """q Σp − p, the gradient of −Σ p log q, also where P does not sum to one."""
+    _, e, tail = shifted(axes, z)
+    mass = expand(jnp.sum(p, axes), axes)
+    return ((e * mass - p) - p * expand(tail, axes)) * expand(1 / (1 + tail), axes)
+
+
+def _cross_entropy_partials(axes, z, p):
+    return cross_entropy_residual(axes, z, p), surprisal(axes, z)
+
+
+cross_entropy = with_partials(_cross_entropy, _cross_entropy_partials)
+
+
+def _kullback_leibler(axes, z, p):
+    # With M = Σp and r = Mq − p the value is Σ [p log(p/(Mq)) + r] + M log M. Every bracket is at
+    # least zero, and to first order blind to the rounding of r, so that nothing cancels where P
+    # and Q are nearly equal. That leaves the rounding of M itself: P is split into a part whose
+    # sum is exact and a small rest.
+    _, e, tail = shifted(axes, z)
+    split = 2.0 ** (jnp.finfo(p.dtype).nmant // 2 + 1)
+    coarse = jnp.floor(p * split) / split
+    coarse_mass, fine_mass = jnp.sum(coarse, axes), jnp.sum(p - coarse, axes)
+    mass = coarse_mass + fine_mass
+    rounding = (coarse_mass - mass) + fine_mass
+    # q is held above underflow, and the logarithm of what that adds is taken from the logits
+    floor = 0.7 * math.log(jnp.finfo(p.dtype).tiny)
+    top = expand(jax.lax.optimization_barrier(top_logit(axes, z)), axes)
+    d = z - top
+    e = jnp.maximum(e, math.exp(floor))
+    scale = expand(1 / (1 + tail), axes)
+    mass_e = e * expand(mass, axes)
+    r = ((mass_e - p) - p * expand(tail, axes)) * scale
+    # log(p/Mq) = ∓log(1 + x) with x = |r|/min(p, Mq), and log(1 + x) = log w + (x − (w − 1))/w for
+    # any w close to 1 + x; this w is not written as 1 + x lest a compiler cancels the ones
+    mass_q = mass_e * scale
+    smaller = jnp.maximum(jnp.minimum(p, mass_q), jnp.finfo(p.dtype).tiny)
+    x, w = jnp.abs(r) / smaller, jnp.maximum(p, mass_q) / smaller
+    log_ratio = -jnp.sign(r) * (jnp.log(w) + (x - (w - 1)) / w) + (jnp.maximum(d, floor) - d)
+    bracket = jnp.where(p == 0, r, p * log_ratio + r)
+    safe_mass = jnp.where(mass == 0, 1.0, mass)
+    value = jnp.sum(bracket, axes) + (mass * jnp.log(safe_mass) + rounding)
+    return jnp.where(mass == 0, 0.0, value)
+
+
+def _kullback_leibler_partials(axes, z, p):
+    log_p = jnp.log(jnp.where(p == 0, 1.0, p))
+    by_p = jnp.where(p == 0, -jnp.inf, log_p + surprisal(axes, z) + 1)
+    return cross_entropy_residual(axes, z, p), by_p
+
+
+kullback_leibler = with_partials(_kullback_leibler, _kullback_leibler_partials)
+
+
+def _squared_distance(axes, z, p):
+    return jnp.sum(jnp.square(residual(axes, z, p)), axes)
+
+
+def _squared_distance_partials(axes, z, p):
+    r = residual(axes, z, p)
+    return 2 * jacobian_product(axes, z, r), -2 * r
+
+
+squared_distance = with_partials(_squared_distance, _squared_distance_partials)
+
+
+def _absolute_distance(axes, z, p):
+    return jnp.sum(jnp.abs(residual(axes, z, p)), axes)
+
+
+def _absolute_distance_partials(axes, z, p):
+    sign = jnp.sign(residual(axes, z, p))
+    return jacobian_product(axes, z, sign), -sign
+
+
+absolute_distance = with_partials(_absolute_distance, _absolute_distance_partials)
+
+
+# One operand
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def entropy(axes, z):
+    """H(q) = log Z − Σ q d."""
+    d, e, tail = shifted(axes, z)
+    return jnp.log1p(tail) + jnp.sum(jnp.where(e == 0, 0.0, -d * e), axes) / (1 + tail)
+
+
+@entropy.defjvp
+def _entropy_jvp(axes, primals, tangents):
+    # ∂H/∂z = −q (log q + H), in which log Z cancels
+    (z,), (z_dot,) = primals, tangents
+    d, e, tail = shifted(axes, z)
+    scale = 1 / (1 + tail)
+    below = jnp.where(e == 0, 0.0, d)
+    mean_below = jnp.sum(e * below, axes) * scale
+    gradient = e * expand(scale, axes) * (expand(mean_below, axes) - below)
+    return entropy(axes, z), jnp.sum(gradient * z_dot, axes)
+
+
+# Integer labels
+
+
+def _class_index(axes, shape):
+    """For every logit the number of its class, counted over `axes` in their order."""
+    index, stride = jnp.zeros([1] * len(shape), jnp.int32), 1
+    for axis in reversed(axes):
+        one = jnp.arange(shape[axis], dtype=jnp.int32) * stride
+        index = index + one.reshape([-1 if other == axis else 1 for other in range(len(shape))])
+        stride *= shape[axis]
+    return jnp.broadcast_to(index, shape)
+
+
+def is_label(axes, shape, labels):
+    return _class_index(axes, shape) == expand(labels, axes)
+
+
+def _at_label(axes, z, labels):
+    if len(axes) == 1:
+        chosen = jnp.take_along_axis(z, expand(labels, axes), axes[0], mode="clip")
+        return jnp.squeeze(chosen, axes)
+    return jnp.sum(jnp.where(is_label(axes, z.shape, labels), z, 0.0), axes)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def label_cross_entropy(axes, z, labels):
+    """−log q at the label."""
+    return _label_parts(axes, z, labels)[0]
+
+
+@label_cross_entropy.defjvp
+def _label_cross_entropy_jvp(axes, primals, tangents):
+    (z, labels), (z_dot, _) = primals, tangents
+    gradient = _label_residual(axes, z, labels)
+    return label_cross_entropy(axes, z, labels), jnp.sum(gradient * z_dot, axes)
+
+
+def _label_parts(axes, z, labels):
+    # The label's own term is left out of the sum, so that one sum is enough: the others are
+    # either the whole tail or hold the top class. A label that names no class makes the row NaN.
+    classes = math.prod(z.shape[axis] for axis in axes)
+    top = jnp.where((labels >= 0) & (labels < classes), top_logit(axes, z), jnp.nan)
+    e = exponential_of_difference(z, expand(top, axes))
+    label = is_label(axes, z.shape, labels)
+    others = jnp.sum(jnp.where(label, 0.0, e), axes)
+    below = top - _at_label(axes, z, labels)
+    own = jnp.exp(-below)
+    value = below + jnp.log1p(others + (own - 1))
+    normalizer = others + own
+    scale = expand(1 / jnp.where(normalizer == 0, 1.0, normalizer), axes)
+    return value, jnp.where(label, -expand(others, axes), e) * scale
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _label_residual(axes, z, labels):
+    """q − e_label."""
+    return _label_parts(axes, z, labels)[1]
+
+
+@_label_residual.defjvp
+def _label_residual_jvp(axes, primals, tangents):
+    # beyond the first derivative, a label is a one-hot P
+    (z, labels), (z_dot, _) = primals, tangents
+    p = is_label(axes, z.shape, labels).astype(z.dtype)
+    _, gradient_dot = jax.jvp(partial(residual, axes, p=p), (z,), (z_dot,))
+    return _label_residual(axes, z, labels), gradient_dot
