@@ -5,7 +5,6 @@ concrete, with NumPy: that is faster than a compiled check, and a traced value h
 """
 
 import math
-from functools import lru_cache
 
 import jax
 import jax.core
@@ -18,8 +17,16 @@ def is_traced(x) -> bool:
     return isinstance(x, jax.core.Tracer)
 
 
+def compute_dtype(dtype):
+    """What kernels compute in: float32, or float64 for float64."""
+    return jnp.float64 if dtype == jnp.float64 else jnp.float32
+
+
 def as_array(x: ArrayLike) -> jax.Array:
-    return x if isinstance(x, jax.Array) else jnp.asarray(x)
+    if isinstance(x, jax.Array):
+        return x
+    with jax.ensure_compile_time_eval():  # so that constants stay concrete under jit
+        return jnp.asarray(x)
 
 
 def as_floating(x: ArrayLike, name: str) -> jax.Array:
@@ -55,12 +62,12 @@ def as_labels(x: ArrayLike) -> jax.Array:
 
 
 def check_number(x, name: str, *, above=None, at_least=None, at_most=None) -> None:
-    """A scalar within its bounds, where it is concrete."""
+    """A scalar, and within its bounds where it is concrete."""
+    if np.ndim(x) != 0:
+        raise ValueError(f"{name} must be a single number, but its shape is {np.shape(x)}.")
     if is_traced(x):
         return
     number = np.asarray(x)
-    if number.ndim != 0:
-        raise ValueError(f"{name} must be a single number, but its shape is {number.shape}.")
     lowest = above if above is not None else at_least
     fits = (above is None or number > above) and (at_least is None or number >= at_least)
     if not (fits and (at_most is None or number <= at_most)):
@@ -77,20 +84,22 @@ def check_same_shape(x: jax.Array, y: jax.Array, x_name: str, y_name: str) -> No
         )
 
 
-@lru_cache(maxsize=256)
-def as_axes(axis: int | tuple[int, ...] | None, ndim: int) -> tuple[int, ...]:
-    """The axes counted from the front, without duplicates."""
+def as_axes(axis: int | tuple[int, ...] | None, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes of the classes, counted from the front, without duplicates."""
+    ndim = len(shape)
     if ndim == 0:
         raise ValueError("The classes lie along an axis, but a scalar was given.")
     axes = tuple(range(ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     for one in axes:
-        if isinstance(one, bool) or not isinstance(one, int):
+        if isinstance(one, bool) or not isinstance(one, int | np.integer):
             raise TypeError(f"axis must be an int, a tuple of ints or None, but it is {axis!r}.")
         if not -ndim <= one < ndim:
             raise ValueError(f"axis {one} is out of range for an array of {ndim} dimensions.")
-    axes = tuple(one % ndim for one in axes)
+    axes = tuple(int(one) % ndim for one in axes)
     if len(set(axes)) != len(axes):
         raise ValueError(f"axis names an axis twice: {axis!r}.")
+    if any(shape[one] == 0 for one in axes):
+        raise ValueError(f"There must be at least one class along axis {axis}, not {shape}.")
     return axes
 
 
@@ -120,7 +129,11 @@ def as_mask(where: ArrayLike | None, shape: tuple[int, ...], axes: tuple[int, ..
             f"where must broadcast to {shape} or have the result's shape {result_shape}, "
             f"but it has {where.shape}."
         )
-    return where.reshape(padded if of_classes else expanded)
+    shape = padded if of_classes else expanded
+    if where.shape == shape:
+        return where
+    with jax.ensure_compile_time_eval():  # as in as_array
+        return where.reshape(shape)
 
 
 def check_labels_shape(labels: jax.Array, logits: jax.Array, axes: tuple[int, ...]) -> None:
@@ -132,18 +145,18 @@ def check_labels_shape(labels: jax.Array, logits: jax.Array, axes: tuple[int, ..
         )
 
 
-def check_mass_is_kept(p: jax.Array, where, logits: jax.Array, axes: tuple[int, ...]) -> None:
+def check_mass_is_kept(p: jax.Array, where, axes: tuple[int, ...], logits=None) -> None:
     """P puts no mass on a class that `where` hides, except in rows that keep nothing."""
     if where is None or is_traced(where) or is_traced(p):
         return
     hidden = ~np.broadcast_to(np.asarray(where), p.shape)
     wrong = hidden & (np.asarray(p) != 0)
     if wrong.any():
-        wrong &= _keeps_something(where, logits, axes)
+        wrong &= _keeps_something(where, p.shape, axes, logits)
     if wrong.any():
         raise ValueError(
             f"P has mass on a class that where hides, at {_first(wrong)}: "
-            f"the cross-entropy would be infinite. Keep the class or move its mass."
+            f"keep the class or move its mass."
         )
 
 
@@ -156,7 +169,7 @@ def check_labels(labels: jax.Array, where, logits: jax.Array, axes: tuple[int, .
     if where is None and concrete.min() >= 0 and concrete.max() < classes:
         return
     outside = (concrete < 0) | (concrete >= classes)
-    kept = _keeps_something(where, logits, axes).reshape(concrete.shape)
+    kept = _keeps_something(where, logits.shape, axes, logits).reshape(concrete.shape)
     if (outside & kept).any():
         row = _first(outside & kept)
         raise ValueError(
@@ -166,7 +179,7 @@ def check_labels(labels: jax.Array, where, logits: jax.Array, axes: tuple[int, .
         rows = np.moveaxis(
             np.broadcast_to(np.asarray(where), logits.shape), axes, range(-len(axes), 0)
         ).reshape(*concrete.shape, classes)
-        named = np.clip(concrete, 0, classes - 1)[..., None]
+        named = np.where(outside, 0, concrete)[..., None]
         hidden = ~np.take_along_axis(rows, named, -1)[..., 0] & kept
         if hidden.any():
             row = _first(hidden)
@@ -176,22 +189,23 @@ def check_labels(labels: jax.Array, where, logits: jax.Array, axes: tuple[int, .
             )
 
 
-def _keeps_something(where, logits: jax.Array, axes: tuple[int, ...]) -> np.ndarray:
+def _keeps_something(where, shape: tuple[int, ...], axes: tuple[int, ...], logits) -> np.ndarray:
     """Rows with at least one class that is kept and possible, axes kept with size 1."""
-    possible = np.ones(logits.shape, bool) if where is None else np.asarray(where)
-    if not is_traced(logits):
+    possible = np.ones(shape, bool) if where is None else np.asarray(where)
+    if logits is not None and not is_traced(logits):
         possible = possible & (np.asarray(logits) != -np.inf)
-    return np.asarray(np.broadcast_to(possible, logits.shape).any(axes, keepdims=True))
+    return np.asarray(np.broadcast_to(possible, shape).any(axes, keepdims=True))
 
 
-def _first(wrong: np.ndarray) -> tuple[int, ...]:
-    return tuple(np.argwhere(wrong)[0].tolist())
+def _first(wrong: np.ndarray) -> int | tuple[int, ...]:
+    index = tuple(np.argwhere(wrong)[0].tolist())
+    return index[0] if len(index) == 1 else index
 
 
 def check_base(base) -> None:
-    """A positive base of the logarithm other than 1, where it is concrete."""
-    if base is None or is_traced(base):
+    """A single number, and where it is concrete one that can be the base of a logarithm."""
+    if base is None:
         return
-    number = np.asarray(base)
-    if number.ndim != 0 or not number > 0 or number == 1:
-        raise ValueError(f"base must be a single positive number other than 1, but it is {base}.")
+    check_number(base, "base", above=0)
+    if not is_traced(base) and np.asarray(base) in (1, np.inf):
+        raise ValueError(f"base must not be {base}: it is no base of a logarithm.")

@@ -60,13 +60,16 @@ def exponential_of_difference(z, top):
     """exp(z − top), exact to an ulp or two for any gap.
 
     A gap of 80 is rounded by up to 4e-6, and that would be the relative error of the exponential,
-    64 ulp. What the subtraction lost is recovered exactly (Knuth's two-sum) and put back.
+    64 ulp. What the subtraction lost is recovered exactly (Knuth's two-sum) and put back; the
+    infinite is held finite meanwhile, where the exponential is 0 all the same.
     """
-    d = z - top
+    least = -jnp.finfo(z.dtype).max
+    z = jnp.maximum(z, least)
+    d = jnp.maximum(z - top, least)
     back = d - z
     lost = (z - (d - back)) - (top + back)
     e = jnp.exp(d)
-    return e + e * jnp.where(e > 0, lost, 0.0)
+    return e + e * lost
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -178,33 +181,31 @@ cross_entropy = with_partials(_cross_entropy, _cross_entropy_partials)
 
 
 def _kullback_leibler(axes, z, p):
-    # With M = Σp and r = Mq − p the value is Σ [p log(p/(Mq)) + r] + M log M. Every bracket is at
-    # least zero, and to first order blind to the rounding of r, so that nothing cancels where P
-    # and Q are nearly equal. That leaves the rounding of M itself: P is split into a part whose
-    # sum is exact and a small rest.
+    # With M = Σp the value is Σ [p log(p/(Mq)) + (Mq − p)] + M log M. Every bracket is at least
+    # zero, and to first order blind to the rounding of its Mq, so that nothing cancels where P and
+    # Q are nearly equal. What remains is the rounding of M itself: P is split into a part whose sum
+    # is exact and a small rest.
     _, e, tail = shifted(axes, z)
     split = 2.0 ** (jnp.finfo(p.dtype).nmant // 2 + 1)
     coarse = jnp.floor(p * split) / split
     coarse_mass, fine_mass = jnp.sum(coarse, axes), jnp.sum(p - coarse, axes)
     mass = coarse_mass + fine_mass
     rounding = (coarse_mass - mass) + fine_mass
-    # q is held above underflow, and the logarithm of what that adds is taken from the logits
+    # In the logarithm q is held above underflow; what that leaves out comes from the logits.
     floor = 0.7 * math.log(jnp.finfo(p.dtype).tiny)
     top = expand(jax.lax.optimization_barrier(top_logit(axes, z)), axes)
     d = z - top
-    e = jnp.maximum(e, math.exp(floor))
-    scale = expand(1 / (1 + tail), axes)
-    mass_e = e * expand(mass, axes)
-    r = ((mass_e - p) - p * expand(tail, axes)) * scale
-    # log(p/Mq) = ∓log(1 + x) with x = |r|/min(p, Mq), and log(1 + x) = log w + (x − (w − 1))/w for
-    # any w close to 1 + x; this w is not written as 1 + x lest a compiler cancels the ones
-    mass_q = mass_e * scale
-    smaller = jnp.maximum(jnp.minimum(p, mass_q), jnp.finfo(p.dtype).tiny)
-    x, w = jnp.abs(r) / smaller, jnp.maximum(p, mass_q) / smaller
-    log_ratio = -jnp.sign(r) * (jnp.log(w) + (x - (w - 1)) / w) + (jnp.maximum(d, floor) - d)
-    bracket = jnp.where(p == 0, r, p * log_ratio + r)
+    scale = expand(mass / (1 + tail), axes)
+    mass_q, positive = e * scale, jnp.maximum(e, math.exp(floor)) * scale
+    # |log(p/Mq)| = log(1 + x), x = |p − Mq|/min(p, Mq), is log w + (x − (w − 1))/w for any w close
+    # to 1 + x; this w is not written as 1 + x lest a compiler cancels the ones.
+    inverse = 1 / jnp.maximum(jnp.minimum(p, positive), jnp.finfo(p.dtype).tiny)
+    x, w = jnp.abs(positive - p) * inverse, jnp.maximum(p, positive) * inverse
+    size = jnp.log(w) + (x - (w - 1)) / w
+    log_ratio = jnp.where(positive > p, -size, size) + (jnp.maximum(d, floor) - d)
+    brackets = jnp.where(p == 0, mass_q, p * log_ratio + (mass_q - p))
     safe_mass = jnp.where(mass == 0, 1.0, mass)
-    value = jnp.sum(bracket, axes) + (mass * jnp.log(safe_mass) + rounding)
+    value = jnp.sum(brackets, axes) + (mass * jnp.log(safe_mass) + rounding)
     return jnp.where(mass == 0, 0.0, value)
 
 
@@ -305,9 +306,9 @@ def _label_parts(axes, z, labels):
     # either the whole tail or hold the top class. A label that names no class makes the row NaN.
     classes = math.prod(z.shape[axis] for axis in axes)
     top = jnp.where((labels >= 0) & (labels < classes), top_logit(axes, z), jnp.nan)
-    e = exponential_of_difference(z, expand(top, axes))
     label = is_label(axes, z.shape, labels)
-    others = jnp.sum(jnp.where(label, 0.0, e), axes)
+    e = jnp.where(label, 0.0, exponential_of_difference(z, expand(top, axes)))
+    others = jnp.sum(e, axes)
     below = top - _at_label(axes, z, labels)
     own = jnp.exp(-below)
     value = below + jnp.log1p(others + (own - 1))

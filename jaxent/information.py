@@ -302,7 +302,7 @@ def _average(kernel, operands, axis, where, base, names=("p", "q")):
     )
     if len(operands) == 2:
         arguments.check_same_shape(*operands, "p", "q")
-    axes = arguments.as_axes(axis, operands[0].ndim)
+    axes = arguments.as_axes(axis, operands[0].shape)
     where = arguments.as_mask(where, operands[0].shape, axes)
     arguments.check_base(base)
     return _run(kernel, axes, operands, where, base)
@@ -311,7 +311,7 @@ def _average(kernel, operands, axis, where, base, names=("p", "q")):
 @partial(jax.jit, static_argnums=(0, 1))
 def _run(kernel, axes, operands, where, base):
     dtype = jnp.result_type(*operands)
-    compute_dtype = jnp.promote_types(dtype, jnp.float32)
+    compute_dtype = arguments.compute_dtype(dtype)
     operands = [operand.astype(compute_dtype) for operand in operands]
     if where is not None:
         hidden = -jnp.inf if kernel is _entropy_of_logits else 0.0

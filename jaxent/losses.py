@@ -28,6 +28,7 @@ They raise `TypeError` if the logits are not floating point, and `ValueError` if
 contents, and traced contents cannot be refused: value and gradient are NaN instead.
 """
 
+import math
 from functools import partial
 
 import jax
@@ -42,25 +43,21 @@ from jaxent import _softmax as softmax
 type_of_axis = int | tuple[int, ...] | None
 
 
-def _compute_dtype(logits):
-    return jnp.promote_types(logits.dtype, jnp.float32)
-
-
 def _dense(kernel, logits, targets, axis, where, name="targets", **parameters):
     """Check what was handed in, then run the jitted kernel."""
     logits = arguments.as_floating(logits, "logits")
     targets = arguments.as_real(targets, name)
     arguments.check_same_shape(logits, targets, "logits", name)
-    axes = arguments.as_axes(axis, logits.ndim)
+    axes = arguments.as_axes(axis, logits.shape)
     if where is not None:
         where = arguments.as_mask(where, logits.shape, axes)
-        arguments.check_mass_is_kept(targets, where, logits, axes)
+        arguments.check_mass_is_kept(targets, where, axes, logits)
     return _run_dense(kernel, axes, logits, targets, where, parameters)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _run_dense(kernel, axes, logits, targets, where, parameters):
-    z = logits.astype(_compute_dtype(logits))
+    z = logits.astype(arguments.compute_dtype(logits.dtype))
     p = targets.astype(z.dtype)
     parameters = {name: jnp.asarray(value, z.dtype) for name, value in parameters.items()}
     if where is not None:
@@ -180,7 +177,7 @@ def softmax_cross_entropy_with_integer_labels(
     labels = arguments.as_labels(labels)
     if axis is None:
         raise ValueError("Integer labels count the classes along axis: it must not be None.")
-    axes = arguments.as_axes(axis, logits.ndim)
+    axes = arguments.as_axes(axis, logits.shape)
     arguments.check_labels_shape(labels, logits, axes)
     if where is not None:
         where = arguments.as_mask(where, logits.shape, axes)
@@ -190,7 +187,10 @@ def softmax_cross_entropy_with_integer_labels(
 
 @partial(jax.jit, static_argnums=0)
 def _run_labels(axes, logits, labels, where):
-    z = logits.astype(_compute_dtype(logits))
+    z = logits.astype(arguments.compute_dtype(logits.dtype))
+    # into int32 without wrapping round: what names no class goes on naming none
+    classes, limits = math.prod(z.shape[axis] for axis in axes), jnp.iinfo(labels.dtype)
+    labels = jnp.clip(labels, max(-1, limits.min), min(classes, limits.max)).astype(jnp.int32)
     hidden = False
     if where is not None:
         z = jnp.where(where, z, -jnp.inf)
@@ -622,7 +622,7 @@ def _binary(kernel, logits, labels):
 
 @partial(jax.jit, static_argnums=0)
 def _run_binary(kernel, logits, labels):
-    s = logits.astype(_compute_dtype(logits))
+    s = logits.astype(arguments.compute_dtype(logits.dtype))
     return kernel(s, labels.astype(s.dtype)).astype(logits.dtype)
 
 
@@ -712,18 +712,23 @@ def smooth_labels(
     if not jnp.issubdtype(labels.dtype, jnp.floating):
         labels = labels.astype(float)
     arguments.check_number(alpha, "alpha", at_least=0.0, at_most=1.0)
-    axes = arguments.as_axes(axis, labels.ndim)
+    axes = arguments.as_axes(axis, labels.shape)
     where = arguments.as_mask(where, labels.shape, axes)
+    arguments.check_mass_is_kept(labels, where, axes)
     return _run_smooth_labels(axes, labels, alpha, where)
 
 
 @partial(jax.jit, static_argnums=0)
 def _run_smooth_labels(axes, labels, alpha, where):
-    p = labels.astype(_compute_dtype(labels))
+    p = labels.astype(arguments.compute_dtype(labels.dtype))
     alpha = jnp.asarray(alpha, p.dtype)
     kept = jnp.broadcast_to(True if where is None else where, p.shape)
     uniform = 1 / softmax.expand(_number_of_classes(axes, p, kept), axes)
-    return jnp.where(kept, (1 - alpha) * p + alpha * uniform, 0.0).astype(labels.dtype)
+    smoothed = jnp.where(kept, (1 - alpha) * p + alpha * uniform, 0.0)
+    if where is not None:
+        keeps_any = jnp.any(kept, axes, keepdims=True)
+        smoothed = jnp.where(kept | (p == 0) | ~keeps_any, smoothed, jnp.nan)
+    return smoothed.astype(labels.dtype)
 
 
 def masked_mean(
@@ -768,9 +773,11 @@ def masked_mean(
 
 @jax.jit
 def _run_masked_mean(values, where, weights):
-    v = values.astype(_compute_dtype(values))
+    v = values.astype(arguments.compute_dtype(values.dtype))
     w = jnp.ones_like(v) if weights is None else weights.astype(v.dtype)
     w = w if where is None else jnp.where(where, w, 0.0)
     weight = jnp.sum(w)
-    total = jnp.sum(w * jnp.where(w == 0, 0.0, v))
-    return (total / jnp.where(weight == 0, 1.0, weight)).astype(values.dtype)
+    # finite values stay where their weight is 0: the derivative by that weight needs them
+    total = jnp.sum(w * jnp.where((w == 0) & ~jnp.isfinite(v), 0.0, v))
+    mean = total / jnp.where(weight == 0, 1.0, weight)
+    return jnp.where(weight == 0, 0.0, mean).astype(values.dtype)
