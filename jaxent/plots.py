@@ -1,0 +1,384 @@
+"""Pictures of what the other modules measure: axes in, artists out.
+
+Every function takes the axes first, draws arrays or a result tuple on them, labels what it knows
+(axes and their units) and returns what it drew. Nothing is measured here and nothing is kept.
+Figure, title, legend, colours and files are the caller's:
+
+    import matplotlib.pyplot as plt
+    from jaxent import plots
+
+    plt.style.use("jaxent.paper")
+    figure, ax = plt.subplots()
+    plots.plot_history(ax, cross_entropies, log=True, label="cross-entropy")
+    ax.set_ylabel("loss, nats")
+    ax.legend()
+
+Pictures of three classes want ternary axes, ``subplot_kw={"projection": "ternary"}``, which
+importing this module makes known to matplotlib. Class 0 is the corner at the top, and the others
+follow counter-clockwise.
+
+What has no place on a logarithmic axis is not dropped: a value of 0 or less stands as a triangle
+on the bottom edge.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import mpltern  # noqa: F401 (registers projection="ternary")
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import TriMesh
+from matplotlib.colors import Normalize
+from matplotlib.container import BarContainer
+from matplotlib.lines import Line2D
+from matplotlib.quiver import Quiver
+from matplotlib.ticker import LogitLocator, NullLocator
+from matplotlib.tri import Triangulation
+from mpltern.ternary import TernaryAxes
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from jaxent.gradients import GradientField, GradientProfile
+
+__all__ = [
+    "plot_distributions",
+    "plot_gradient_profile",
+    "plot_history",
+    "plot_simplex_field",
+    "plot_simplex_path",
+]
+
+
+def plot_gradient_profile(
+    ax: Axes,
+    profile: "GradientProfile",
+    *,
+    against: Literal["p_true", "margin"] = "p_true",
+    **kwargs: Any,
+) -> list[Line2D]:
+    """‖dL/dz‖₂ against the probability of the truth, or against the margin it is behind.
+
+    The norm is on a logarithmic axis. p_true is on a logit axis, ln p/(1 − p), that shows both
+    ends; ``ax.set_xscale("linear")`` afterwards if those are not what you want to see. It has no
+    place for a p_true that has rounded to 0 or 1: draw such a profile against the margin.
+
+    Args:
+        ax: any Cartesian axes.
+        profile: of `jaxent.gradients.gradient_profile`.
+        against: "p_true" or "margin" (in logits, positive where the truth is behind).
+        **kwargs: of `matplotlib.axes.Axes.plot`: color, label, marker, …
+
+    Returns:
+        The curve; then, if the gradient is exactly 0 anywhere, the triangles that say so.
+
+    Raises:
+        ValueError: `against` is neither of the two.
+    """
+    if against == "p_true":
+        ax.set_xscale("logit")
+        ax.xaxis.set_major_locator(LogitLocator(nbins=7))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.set_xlabel("probability of the truth")
+        positions = profile.p_true
+    elif against == "margin":
+        ax.set_xlabel("margin by which the truth is behind, logits")
+        positions = profile.margin
+    else:
+        raise ValueError(f'against must be "p_true" or "margin", but it is {against!r}.')
+    ax.set_ylabel("gradient norm ‖dL/dz‖")
+    ax.set_yscale("log")
+    return _plot_on_log_axis(ax, _as_floats(positions), _as_floats(profile.gradient_norm), kwargs)
+
+
+def plot_history(ax: Axes, values: ArrayLike, *, log: bool = False, **kwargs: Any) -> list[Line2D]:
+    """One number a step, against the step.
+
+    Args:
+        ax: any Cartesian axes.
+        values: [steps]; NaN after a stop, or anywhere, leaves a gap.
+        log: whether the values are on a logarithmic axis.
+        **kwargs: of `matplotlib.axes.Axes.plot`: color, label, marker, …
+
+    Returns:
+        The curve; then, on a logarithmic axis, if any value is 0 or less, the triangles that say
+        so.
+
+    Raises:
+        ValueError: the values are not [steps].
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from jaxent import plots
+        >>> ax = Figure().add_subplot()
+        >>> curve, zeros = plots.plot_history(ax, [1.0, 0.1, 0.0, float("nan")], log=True)
+        >>> print(zeros.get_xdata())
+        [2.]
+    """
+    values = _as_floats(values)
+    if values.ndim != 1:
+        raise ValueError(f"values must be [steps], but their shape is {values.shape}.")
+    steps = np.arange(values.size, dtype=float)
+    ax.set_xlabel("step")
+    if not log:
+        return ax.plot(steps, values, **kwargs)
+    ax.set_yscale("log")
+    return _plot_on_log_axis(ax, steps, values, kwargs)
+
+
+def plot_distributions(
+    ax: Axes,
+    p: ArrayLike,
+    q: ArrayLike,
+    *,
+    class_names: Sequence[str] | None = None,
+    **kwargs: Any,
+) -> tuple[BarContainer, BarContainer]:
+    """P against Q: Q as bars, P as an outline over them.
+
+    Args:
+        ax: any Cartesian axes.
+        p: the target distribution, [classes].
+        q: the model's distribution, [classes].
+        class_names: under the bars; the numbers of the classes if not given.
+        **kwargs: of the bars of Q: color, label ("Q" if not given), …
+
+    Returns:
+        The outlines of P, with the label "P", and the bars of Q.
+
+    Raises:
+        ValueError: p and q are not [classes] both.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from jaxent import plots
+        >>> outlines, bars = plots.plot_distributions(
+        ...     Figure().add_subplot(), [1.0, 0.0, 0.0], [0.7, 0.1, 0.2]
+        ... )
+        >>> print([float(bar.get_height()) for bar in bars])
+        [0.7, 0.1, 0.2]
+    """
+    p, q = _as_floats(p), _as_floats(q)
+    if p.ndim != 1 or p.shape != q.shape:
+        raise ValueError(f"p and q must be [classes], but their shapes are {p.shape}, {q.shape}.")
+    classes = np.arange(p.size)
+    outlines = ax.bar(
+        classes,
+        p,
+        label="P",
+        width=0.84,
+        color="none",
+        edgecolor="black",
+        linewidth=1.4,
+        clip_on=False,
+        zorder=3,
+    )
+    bars = ax.bar(classes, q, **{"label": "Q", "width": 0.7, **kwargs})
+    ax.set_xticks(classes, class_names)
+    ax.grid(visible=False, axis="x")
+    ax.set_xlabel("class")
+    ax.set_ylabel("probability")
+    ax.set_ylim(0, 1)
+    return outlines, bars
+
+
+def plot_simplex_field(
+    ax: Axes,
+    field: "GradientField",
+    *,
+    magnitude: Literal["gradient", "velocity"] = "gradient",
+    norm: Normalize | None = None,
+    arrows: int = 12,
+    class_names: Sequence[str] | None = None,
+    **kwargs: Any,
+) -> tuple[TriMesh, Quiver]:
+    """Where a loss pushes Q, everywhere: colour for how hard, arrows for where to.
+
+    An arrow points where Q moves, along −J dL/dz. Its length repeats what the colour says, on the
+    same scale, but never falls below a third of the longest: the direction can be read where
+    next to nothing moves. Q does not move at all where there is a dot.
+
+    Args:
+        ax: ternary axes, ``projection="ternary"``.
+        field: of `jaxent.gradients.gradient_field`.
+        magnitude: what colour and length show: "gradient" for ‖dL/dz‖₂, what the parameters
+            feel, or "velocity" for ‖dq/dt‖₂, how fast Q moves.
+        norm: the scale of the magnitude: ``LogNorm(1e-3, 1)`` where decades count, one object for
+            panels that are to be compared. What lies beyond an end of it is drawn like that
+            end. If not given, linear from 0 to the largest.
+        arrows: about how many along an edge; they stand at points of the field.
+        class_names: at the corners; "q₀", "q₁", "q₂" if not given.
+        **kwargs: of `matplotlib.axes.Axes.tripcolor`: cmap, alpha, …
+
+    Returns:
+        The colours, which ``figure.colorbar`` wants, and the arrows.
+
+    Raises:
+        TypeError: the axes are not ternary.
+        ValueError: `magnitude` is neither of the two.
+    """
+    ax = _as_ternary(ax, class_names)
+    if magnitude not in ("gradient", "velocity"):
+        raise ValueError(f'magnitude must be "gradient" or "velocity", but it is {magnitude!r}.')
+    points, velocities = _as_floats(field.q), _as_floats(field.velocities)
+    vectors = _as_floats(field.gradients) if magnitude == "gradient" else velocities
+    magnitudes = np.linalg.norm(vectors, axis=-1)
+    norm = norm or Normalize(vmin=0.0)
+    norm.autoscale_None(magnitudes)
+    # A LogNorm masks a zero, and what is masked is not drawn.
+    magnitudes = np.clip(magnitudes, norm.vmin, norm.vmax)
+    colours = ax.tripcolor(
+        _triangulation(ax, points),
+        magnitudes,
+        **{
+            "norm": norm,
+            "shading": "gouraud",
+            "zorder": 0.5,
+            "transform": ax.transData,
+            **kwargs,
+        },
+    )
+
+    chosen, spacing = _regular_choice(points, arrows)
+    speeds = np.linalg.norm(velocities[chosen], axis=-1, keepdims=True)
+    directions = velocities[chosen] / np.where(speeds == 0, 1, speeds)
+    lengths = spacing * (0.3 + 0.6 * norm(magnitudes[chosen]))
+    shifts = lengths[:, None] * directions
+    lightness = colours.to_rgba(magnitudes[chosen])[:, :3] @ (0.2126, 0.7152, 0.0722)
+    quiver = ax.quiver(
+        *(points[chosen] - shifts / 2).T,
+        *shifts.T,
+        color=np.where(lightness < 0.5, "white", "#262626"),
+        angles="xy",
+        units="xy",
+        scale_units="xy",
+        scale=1,
+        width=0.055 * spacing,
+        headwidth=4,
+        headlength=4.5,
+        headaxislength=4,
+    )
+    return colours, quiver
+
+
+def plot_simplex_path(
+    ax: Axes,
+    path: ArrayLike,
+    *,
+    class_names: Sequence[str] | None = None,
+    **kwargs: Any,
+) -> list[Line2D]:
+    """The path of Q on the simplex: an open circle where it starts, a full one where it ends.
+
+    Args:
+        ax: ternary axes, ``projection="ternary"``.
+        path: q at each step, [steps, 3]; rows with NaN, as after a stop, are left out.
+        class_names: at the corners; "q₀", "q₁", "q₂" if not given.
+        **kwargs: of `matplotlib.axes.Axes.plot`: color, label, marker, …
+
+    Returns:
+        The path, the mark of its start and the mark of its end.
+
+    Raises:
+        TypeError: the axes are not ternary.
+        ValueError: the path is not [steps, 3].
+    """
+    ax = _as_ternary(ax, class_names)
+    path = _as_floats(path)
+    if path.ndim != 2 or path.shape[1] != 3:
+        raise ValueError(f"path must be [steps, 3], but its shape is {path.shape}.")
+    path = path[~np.isnan(path).any(axis=1)]
+    (line,) = ax.plot(*path.T, **{"clip_on": False, **kwargs})
+    marks = {
+        "color": line.get_color(),
+        "marker": "o",
+        "linestyle": "none",
+        "clip_on": False,
+        "zorder": line.get_zorder() + 0.1,
+    }
+    (start,) = ax.plot(*path[:1].T, markerfacecolor="white", **marks)
+    (end,) = ax.plot(*path[-1:].T, **marks)
+    return [line, start, end]
+
+
+def _as_floats(values: ArrayLike) -> np.ndarray:
+    return np.asarray(values, dtype=float)
+
+
+def _plot_on_log_axis(
+    ax: Axes, positions: np.ndarray, values: np.ndarray, kwargs: dict[str, Any]
+) -> list[Line2D]:
+    positive = ~(values <= 0)
+    (line,) = ax.plot(positions, np.where(positive, values, np.nan), **kwargs)
+    if positive.all():
+        return [line]
+    (zeros,) = ax.plot(
+        positions[~positive],
+        np.zeros(np.count_nonzero(~positive)),
+        color=line.get_color(),
+        marker="v",
+        linestyle="none",
+        clip_on=False,
+        transform=ax.get_xaxis_transform(),
+    )
+    return [line, zeros]
+
+
+def _as_ternary(ax: Axes, class_names: Sequence[str] | None) -> TernaryAxes:
+    """The same axes, with the corners named (once) and no numbers along the sides."""
+    if not isinstance(ax, TernaryAxes):
+        raise TypeError(
+            'three classes are drawn on ternary axes: figure.add_subplot(projection="ternary"); '
+            f"these are {type(ax).__name__}."
+        )
+    corners = (
+        (ax.taxis, ax.set_tlabel, "$q_0$", {"ha": "center", "va": "bottom"}),
+        (ax.laxis, ax.set_llabel, "$q_1$", {"ha": "left", "va": "top"}),
+        (ax.raxis, ax.set_rlabel, "$q_2$", {"ha": "right", "va": "top"}),
+    )
+    for (axis, set_label, default, alignment), name in zip(
+        corners, class_names or [None] * 3, strict=True
+    ):
+        axis.set_ticks([0.25, 0.5, 0.75], ["", "", ""])
+        axis.set_tick_params(length=0)
+        # Beneath the triangle and not beside it, where long names would leave it no room.
+        axis.set_label_rotation_mode("manual")
+        set_label(name or axis.get_label_text() or default)
+        axis.label.set(rotation=0, **alignment)
+    return ax
+
+
+def _triangulation(ax: TernaryAxes, points: np.ndarray) -> Triangulation:
+    """Without the slivers along the edges, where points are in line but for rounding.
+
+    Agg shades a triangle without area in colours that are not there.
+    """
+    places = ax.transProjection.transform(points)
+    triangulation = Triangulation(*places.T)
+    corners = places[triangulation.triangles]
+    sides = corners - np.roll(corners, 1, axis=1)
+    areas = np.abs(np.linalg.det(sides[:, :2])) / 2
+    triangulation.set_mask(areas < 0.01 * np.square(sides).sum(axis=(1, 2)))
+    return triangulation
+
+
+def _regular_choice(points: np.ndarray, along_an_edge: int) -> tuple[np.ndarray, float]:
+    """Which points of a field to keep for about so many along an edge, and how far they are apart.
+
+    A field has the points q = (steps + ⅓)/resolution. Every so many steps from the left and from
+    the right make a grid that is regular and symmetric; of these, one with about the right number
+    of points and none of them next to an edge, where half of an arrow would be cut off.
+    """
+    resolution = math.isqrt(2 * len(points))
+
+    def cost(grid: tuple[int, int]) -> float:
+        stride, first = grid
+        first_from_below = (resolution - 1 - 2 * first) % stride
+        too_near = max(0, stride - 1 - 3 * min(first, first_from_below)) / stride
+        return abs(math.log(resolution / stride / along_an_edge)) + too_near
+
+    strides = range(max(1, resolution // (2 * along_an_edge)), 2 * resolution // along_an_edge + 2)
+    stride, first = min(((s, f) for s in strides for f in range(s)), key=cost)
+    steps = np.rint(points * resolution - 1 / 3).astype(int)
+    chosen = np.all(steps[:, 1:] % stride == first, axis=1)
+    return chosen, math.sqrt(2) * stride / resolution
