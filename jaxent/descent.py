@@ -1,0 +1,634 @@
+"""Fit Q toward P, or any parameters toward less of an objective, and keep the path.
+
+The whole descent, with whatever is recorded on the way, is one compiled `jax.lax.scan`: for a
+handful of numbers a step costs less than a microsecond, where a Python loop over a jitted step
+costs ten or more.
+
+Compilation follows `jax.jit`. Calls with the very same objective (or loss), optimizer and record,
+equal shapes and equal steps share one compiled program, so make these functions once, outside the
+loop that calls, and do not change what they close over; the last 256 programs are kept. Under
+`jax.vmap` or `jax.grad` each call compiles again, because the functions may then close over traced
+values, a step size for instance; wrap what is called often in `jax.jit`, as in
+`jax.jit(jax.vmap(…))`.
+"""
+
+from collections.abc import Callable
+from enum import IntEnum
+from functools import partial, reduce
+from typing import Literal, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int, PyTree
+
+from jaxent import _arguments as arguments
+from jaxent._softmax import residual
+
+__all__ = [
+    "Descent",
+    "Escape",
+    "Record",
+    "Status",
+    "descend",
+    "escape_steps",
+    "fit",
+    "record_gradient_norm",
+    "record_loss",
+    "record_path",
+]
+
+Record: TypeAlias = Callable[[PyTree, Array, PyTree], PyTree]
+"""``record(params, value, grad)``: what to keep of one state, any pytree."""
+
+
+class Status(IntEnum):
+    """Why a descent ended. In results an int32 array, to be compared with `==`."""
+
+    max_steps = 0
+    """All steps were taken."""
+    converged = 1
+    """`fit`: Q came within the tolerance of P. `escape_steps`: the truth caught up."""
+    small_gradient = 2
+    """The norm of the gradient is within the tolerance: at a minimum, or on a plateau."""
+    diverged = 3
+    """The next value or gradient is not finite. The last point at which both were is kept."""
+
+
+class Descent(NamedTuple):
+    """Where a descent ended, and what was recorded on the way.
+
+    `record` holds the states before each update, `params` and `value` the one after the last:
+    the first `steps_taken` rows, followed by `params`, are the whole path.
+    """
+
+    params: PyTree
+    """The last point at which value and gradient are finite."""
+    value: Float[Array, ""]
+    """The objective at `params`."""
+    record: PyTree
+    """Row k is what `record` gave before update k. Rows from `steps_taken` on are NaN."""
+    steps_taken: Int[Array, ""]
+    """The number of updates that led to `params`."""
+    status: Int[Array, ""]
+    """A `Status`."""
+
+
+class Escape(NamedTuple):
+    """How long a confident mistake lasted."""
+
+    steps: Float[Array, ""]
+    """Steps until the truth ties with the highest wrong logit; `max_steps` if it never does."""
+    status: Int[Array, ""]
+    """A `Status`: `converged` for an escape, else `max_steps` or `diverged`."""
+
+
+# ---- what may be recorded --------------------------------------------------------------------
+
+
+def record_loss(params: PyTree, value: Float[Array, ""], grad: PyTree) -> Float[Array, ""]:
+    """Record the value of the objective: a [steps] array."""
+    return value
+
+
+def record_gradient_norm(params: PyTree, value: Float[Array, ""], grad: PyTree) -> Float[Array, ""]:
+    """Record the Euclidean norm of the gradient over all leaves: a [steps] array.
+
+    It keeps its digits where the squares of the gradient would underflow or overflow. Half
+    precision is summed in float32.
+    """
+    return _norm(grad)
+
+
+def record_path(params: PyTree, value: Float[Array, ""], grad: PyTree) -> PyTree:
+    """Record the parameters themselves: a leaf of shape S becomes one of shape [steps, *S]."""
+    return params
+
+
+# ---- descend and fit -------------------------------------------------------------------------
+
+
+def descend(
+    objective: Callable[[PyTree], Array],
+    params: PyTree,
+    optimizer: optax.GradientTransformation,
+    *,
+    steps: int,
+    record: Record | None = record_loss,
+    tolerance: ArrayLike | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Descent:
+    """Minimise an objective from `params` with any optax optimizer, in one compiled loop.
+
+        θₖ₊₁ = θₖ + uₖ,   uₖ = the optimizer's update for ∇f(θₖ),   k = 0 … steps − 1
+
+    Line searches and L-BFGS are given the value, the gradient and the objective that they ask
+    for. A stop (by `tolerance`, or because something is not finite) freezes the point; the loop
+    itself runs on, so that a batch under `jax.vmap` is as many independent descents. The result
+    can be differentiated, in reverse mode too, with respect to the start, and to whatever the
+    objective and the optimizer close over.
+
+    Args:
+        objective: maps the parameters to a scalar.
+        params: the start, a pytree of floating-point arrays.
+        optimizer: an `optax.GradientTransformation`, with extra arguments or without.
+        steps: the number of updates, and the length of the record. Static.
+        record: what to keep of each state before its update, a function of (params, value, grad):
+            `record_loss`, `record_gradient_norm`, `record_path`, one of your own that returns any
+            pytree, or None. Ask for no more than you look at: while the state and the record of a
+            step are small, XLA runs the loop as a single kernel, and a step costs a tenth. Static.
+        tolerance: stop as soon as the norm of the gradient is no larger than this.
+        progress: is called with the number of steps done since its last call, at most a hundred
+            times and never for less than 1,000 steps. A progress bar is one line:
+            `with tqdm(total=steps) as bar: descend(…, progress=bar.update)`. The result is the
+            same to the last bit.
+
+    Returns:
+        A `Descent`. The point and the value are those after the last update, which is checked
+        like all others: an update to a value or gradient that is not finite is taken back
+        (at the start, whatever it is, there is nothing to take back: `steps_taken` is 0). The
+        rows of the record for updates that were not made, or were taken back, are NaN; a record
+        of integers or booleans has there what `jnp.take(…, mode="fill")` gives, the least signed
+        or the largest unsigned integer, or True. (`jax_debug_nans` takes such rows for a bug.)
+
+    Raises:
+        TypeError: `steps` is no int, a leaf of `params` is not floating point, `optimizer` is no
+            `optax.GradientTransformation`, or `record` or `progress` cannot be called.
+        ValueError: `steps` is not positive, `tolerance` is negative or no scalar, the objective
+            does not return a scalar, or `progress` is asked for inside a JAX transformation.
+
+    Example:
+        A quadratic with curvatures 1 and 10. Steps of 1/5.5 shrink both directions by
+        (10 − 1)/(10 + 1) = 9/11 each time, the best that any fixed step can do.
+
+        >>> import jax.numpy as jnp, optax
+        >>> from jaxent.descent import Status, descend
+        >>> def valley(x):
+        ...     return (x["flat"] ** 2 + 10 * x["steep"] ** 2) / 2
+        >>> start = {"flat": jnp.array(1.0), "steep": jnp.array(1.0)}
+        >>> result = descend(valley, start, optax.sgd(1 / 5.5), steps=100, tolerance=1e-6)
+        >>> Status(result.status).name, int(result.steps_taken)
+        ('small_gradient', 81)
+        >>> print(f"{result.record[1] / result.record[0]:.4f} = {(9 / 11) ** 2:.4f}")
+        0.6694 = 0.6694
+    """
+    return _descend(
+        objective,
+        (),
+        _floating_leaves(params),
+        optimizer,
+        steps=steps,
+        record=record,
+        rule=_gradient_is_small,
+        tolerance=tolerance,
+        progress=progress,
+    )
+
+
+def fit(
+    loss: Callable[[Array, Array], Array],
+    logits: Float[Array, "classes"],
+    targets: Float[Array, "classes"],
+    optimizer: optax.GradientTransformation,
+    *,
+    steps: int,
+    record: Record | None = record_loss,
+    tolerance: ArrayLike | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Descent:
+    """Fit one distribution Q = softmax(logits) to P = targets by descent on the logits.
+
+    This is `descend` on z ↦ loss(z, targets), except for what `tolerance` means: how near Q has
+    come to P. A plateau, on which the gradient is small and Q far from P, is not an arrival.
+
+    Args:
+        loss: (logits, targets) → one value; called with two arrays of shape [C].
+        logits: the start, [C], floating point.
+        targets: P, [C]. Not checked to be a distribution; integers and booleans are cast.
+        optimizer: as for `descend`.
+        steps: as for `descend`.
+        record: as for `descend`; `params` are the logits.
+        tolerance: stop as soon as max|q − p| is no larger than this. The differences are exact
+            also where Q is nearly certain. A loss that reads raw logits and not their softmax
+            has its optimum elsewhere, and does not stop.
+        progress: as for `descend`.
+
+    Returns:
+        A `Descent` whose `params` are the last logits, [C].
+
+    Raises:
+        TypeError: as `descend`, and if the logits are not floating point or the targets not real.
+        ValueError: as `descend`, and if the logits are not of shape [C], or the targets of another.
+
+    Example:
+        Cross-entropy comes down to the entropy of P, 0.8018 nats, and no further.
+
+        >>> import jax, jax.numpy as jnp, optax
+        >>> from jaxent.descent import fit
+        >>> from jaxent.losses import softmax_cross_entropy
+        >>> p = jnp.array([0.7, 0.2, 0.1])
+        >>> result = fit(softmax_cross_entropy, jnp.zeros(3), p, optax.sgd(1.0), steps=100)
+        >>> [round(float(q), 4) for q in jax.nn.softmax(result.params)]
+        [0.7, 0.2, 0.1]
+        >>> round(float(result.value), 4)
+        0.8018
+
+        Many fits are one program: batch whatever differs with `jax.vmap`, here the step size.
+
+        >>> def steps_to_p(rate):
+        ...     sgd = optax.sgd(rate)
+        ...     run = fit(softmax_cross_entropy, jnp.zeros(3), p, sgd, steps=500, tolerance=1e-3)
+        ...     return run.steps_taken
+        >>> jax.vmap(steps_to_p)(jnp.array([0.1, 1.0, 4.0]))
+        Array([317,  30,   5], dtype=int32)
+    """
+    logits = arguments.as_floating(logits, "logits")
+    targets = arguments.as_real(targets, "targets")
+    if logits.ndim != 1:
+        raise ValueError(
+            f"fit takes the logits of one distribution, of shape [C], but theirs is "
+            f"{logits.shape}; batch it with jax.vmap."
+        )
+    arguments.check_same_shape(logits, targets, "logits", "targets")
+    if not jnp.issubdtype(targets.dtype, jnp.floating):
+        targets = targets.astype(logits.dtype)
+    return _descend(
+        loss,
+        (targets,),
+        _floating_leaves(logits),
+        optimizer,
+        steps=steps,
+        record=record,
+        rule=_q_is_near_p,
+        tolerance=tolerance,
+        progress=progress,
+    )
+
+
+def _descend(
+    objective, operands, params, optimizer, *, steps, record, rule, tolerance, progress
+) -> Descent:
+    _check_optimizer(optimizer)
+    _check_count(steps, "steps")
+    if record is not None and not callable(record):
+        raise TypeError(
+            f"record must be a function of (params, value, grad) or None, but it is {record!r}."
+        )
+    if progress is not None and not callable(progress):
+        raise TypeError(
+            f"progress must be a function of a number of steps or None, but it is {progress!r}."
+        )
+    if tolerance is None:
+        rule = None
+    else:
+        arguments.check_number(tolerance, "tolerance", at_least=0)
+
+    program, state, records = _begin, params, []
+    for length in [steps] if progress is None else _segments(steps):
+        functions = (objective, optimizer, rule, record, length)
+        state, rows = _run(program, functions, state, operands, tolerance)
+        program = _advance
+        records.append(rows)
+        if progress is not None:
+            if _is_traced((state, rows)):
+                raise ValueError("progress cannot be shown inside jit, vmap or grad.")
+            jax.block_until_ready(state)
+            progress(length)
+    history = records[0] if len(records) == 1 else jax.tree.map(_concatenate, *records)
+    return Descent(state.params, state.value, history, state.steps_taken, state.status)
+
+
+def _concatenate(*rows):
+    return jnp.concatenate(rows)
+
+
+def _segments(steps: int) -> list[int]:
+    """About equal parts, at most 100, of no less than 1,000 steps each (or all the steps)."""
+    count = min(max(steps // 1000, 1), 100)
+    shorter, longer = divmod(steps, count)
+    return [shorter + 1] * longer + [shorter] * (count - longer)
+
+
+class _State(NamedTuple):
+    params: PyTree
+    value: Array
+    grad: PyTree
+    optimizer_state: PyTree
+    steps_taken: Array
+    status: Array
+
+
+def _begin(objective, optimizer, rule, record, steps, params, operands, tolerance):
+    value, grad = _value_and_grad(objective, operands)(params)
+    status = _status(rule, params, value, grad, operands, tolerance)
+    state = _State(params, value, grad, optimizer.init(params), jnp.int32(0), status)
+    return _advance(objective, optimizer, rule, record, steps, state, operands, tolerance)
+
+
+def _advance(objective, optimizer, rule, record, steps, state, operands, tolerance):
+    value_and_grad = _value_and_grad(objective, operands)
+    update = _updater(objective, operands, optimizer)
+
+    def step(state: _State, _):
+        params, optimizer_state = update(
+            state.params, state.optimizer_state, state.value, state.grad
+        )
+        # Not fetched from the state of a line search, as it could be at times: what follows the
+        # search in a chain may have moved the point elsewhere.
+        value, grad = value_and_grad(params)
+        status = _status(rule, params, value, grad, operands, tolerance)
+        running = state.status == Status.max_steps
+        moved = running & (status != Status.diverged)
+        if record is None:
+            row = None
+        else:
+            recorded = jax.tree.map(jnp.asarray, record(state.params, state.value, state.grad))
+            row = _where(moved, recorded, jax.tree.map(_missing, recorded))
+        # Nobody reads the state of the optimizer after a stop, so it need not be frozen.
+        params, value, grad = _where(
+            moved, (params, value, grad), (state.params, state.value, state.grad)
+        )
+        return _State(
+            params,
+            value,
+            grad,
+            optimizer_state,
+            state.steps_taken + moved,
+            jnp.where(running, status, state.status),
+        ), row
+
+    return jax.lax.scan(step, state, None, length=steps)
+
+
+def _status(rule, params, value, grad, operands, tolerance):
+    status = Status.max_steps if rule is None else rule(params, grad, operands, tolerance)
+    return jnp.where(_all_finite((value, grad)), status, Status.diverged).astype(jnp.int32)
+
+
+def _gradient_is_small(params, grad, operands, tolerance):
+    return jnp.where(_norm(grad) <= tolerance, Status.small_gradient, Status.max_steps)
+
+
+def _q_is_near_p(logits, grad, operands, tolerance):
+    (targets,) = operands
+    dtype = jnp.promote_types(logits.dtype, jnp.float32)
+    distance = jnp.max(jnp.abs(residual((0,), logits.astype(dtype), targets.astype(dtype))))
+    return jnp.where(distance <= tolerance, Status.converged, Status.max_steps)
+
+
+# ---- escape ----------------------------------------------------------------------------------
+
+
+def escape_steps(
+    loss: Callable[[Array, Array], Array],
+    margin: ArrayLike,
+    optimizer: optax.GradientTransformation,
+    *,
+    num_classes: int = 2,
+    spread: Literal["even", "one"] = "even",
+    max_steps: int = 1_000_000,
+) -> Escape:
+    """Count the steps that it takes to unlearn a confident mistake.
+
+    The truth y starts `margin` m behind the highest wrong logit. It has escaped at the first tie:
+
+        z_y ≥ max_{j≠y} zⱼ
+
+    The crossing is interpolated linearly between the steps before and after it, so the count is
+    not a whole number. For plain descent with rate η it is close to T/η, T the time that the
+    gradient flow z′ = −∇loss takes, which is linear in m for cross-entropy, exponential in m for
+    squared error on the softmax.
+
+    Nothing is recorded, so 10⁸ steps need no more memory than one. But the many small updates are
+    rounded to the digits of the logits: for squared error on the softmax, float32 is right to 3e-5
+    at m = 8, off by 0.1 % (3 classes) to 4 % (10) at m = 10, and may never end at m = 12. Take a
+    float64 margin there (`with jax.enable_x64(True):`).
+
+    Args:
+        loss: (logits, targets) → one value; called with two arrays of shape [C].
+        margin: m ≥ 0, a scalar in logits. Its dtype is the one that is computed in (integers
+            count as Python floats). Not checked when it is traced; batch it with `jax.vmap`.
+        optimizer: as for `descend`.
+        num_classes: C. The truth is class 0.
+        spread: where the mistaken belief is. "even": all wrong logits are 0. "one": that of class
+            1 is 0, the others are at the truth's height. The truth is at −m in both.
+        max_steps: give up after as many steps.
+
+    Returns:
+        An `Escape`, its steps in the dtype of the margin or at least float32. Without an escape
+        they are `max_steps`, also if the descent diverged: `status` tells them apart.
+
+    Raises:
+        TypeError: the margin is not real, `num_classes` or `max_steps` are no ints, or `optimizer`
+            is no `optax.GradientTransformation`.
+        ValueError: the margin is negative, NaN or no scalar, there are less than two
+            classes, `spread` is neither of the two, `max_steps` is not positive or more than an
+            int32 holds, or the loss does not return a scalar.
+
+    Example:
+        Twice the margin takes cross-entropy about twice as long, but squared error 43 times, on
+        its way to the eᵐ of large margins.
+
+        >>> import optax
+        >>> from jaxent.descent import escape_steps
+        >>> from jaxent.losses import softmax_brier_score, softmax_cross_entropy
+        >>> sgd = optax.sgd(0.1)
+        >>> for loss in softmax_cross_entropy, softmax_brier_score:
+        ...     print([round(float(escape_steps(loss, m, sgd).steps)) for m in (4.0, 8.0)])
+        [25, 45]
+        [87, 3762]
+    """
+    _check_optimizer(optimizer)
+    _check_count(num_classes, "num_classes", least=2)
+    _check_count(max_steps, "max_steps", most=jnp.iinfo(jnp.int32).max)
+    if spread not in ("even", "one"):
+        raise ValueError(f'spread must be "even" or "one", but it is {spread!r}.')
+    if np.ndim(margin) != 0:
+        raise ValueError(
+            f"margin must be a scalar, but its shape is {np.shape(margin)}; batch it with jax.vmap."
+        )
+    dtype = jnp.result_type(margin)
+    if jnp.issubdtype(dtype, jnp.integer):
+        dtype = jnp.result_type(float)
+    elif not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"margin must be a real number, but its dtype is {dtype}.")
+    arguments.check_number(margin, "margin", at_least=0)
+    return _run(
+        _escape,
+        (loss, optimizer, num_classes, spread),
+        jnp.asarray(margin, dtype),
+        np.int32(max_steps),
+    )
+
+
+def _escape(loss, optimizer, num_classes, spread, margin, max_steps) -> Escape:
+    classes = jnp.arange(num_classes)
+    targets = (classes == 0).astype(margin.dtype)
+    behind = classes == 0 if spread == "even" else classes != 1
+    start = jnp.where(behind, -margin, 0.0)
+    value_and_grad = _value_and_grad(loss, (targets,))
+    update = _updater(loss, (targets,), optimizer)
+
+    def ahead(logits):
+        return logits[0] - jnp.max(logits[1:])
+
+    def is_behind(state):
+        _, _, steps, _, now, finite = state
+        return finite & (now < 0) & (steps < max_steps)
+
+    def step(state):
+        logits, optimizer_state, steps, _, now, _ = state
+        value, grad = value_and_grad(logits)
+        logits, optimizer_state = update(logits, optimizer_state, value, grad)
+        then, now = now, ahead(logits)
+        return logits, optimizer_state, steps + 1, then, now, _all_finite((value, grad, now))
+
+    # A previous lead of −1 makes the interpolation right for a tie at the start.
+    then, now = jnp.full_like(margin, -1.0), ahead(start)
+    state = start, optimizer.init(start), jnp.int32(0), then, now, jnp.isfinite(now)
+    _, _, steps, then, now, finite = jax.lax.while_loop(is_behind, step, state)
+    escaped = finite & (now >= 0)
+    dtype = jnp.promote_types(margin.dtype, jnp.float32)  # half precision counts to 2,048
+    crossing = (steps - 1).astype(dtype) + then / (then - jnp.where(escaped, now, 0.0))
+    status = jnp.where(escaped, Status.converged, Status.max_steps)
+    return Escape(
+        jnp.where(escaped, crossing, max_steps.astype(dtype)),
+        jnp.where(finite, status, Status.diverged).astype(jnp.int32),
+    )
+
+
+# ---- one update ------------------------------------------------------------------------------
+
+
+def _value_and_grad(objective, operands):
+    def scalar(params):
+        value = jnp.asarray(objective(params, *operands))
+        if value.shape != ():
+            raise ValueError(
+                f"Descent needs a scalar, but the objective returned shape {value.shape}."
+            )
+        return value
+
+    return jax.value_and_grad(scalar)
+
+
+def _updater(objective, operands, optimizer):
+    def value_fn(params):
+        return objective(params, *operands)
+
+    def update(params, state, value, grad):
+        updates, new_state = optax.with_extra_args_support(optimizer).update(
+            grad, state, params, value=value, grad=grad, value_fn=value_fn
+        )
+        # A hyperparameter that is an array, as under vmap, would promote half precision.
+        new_state = jax.tree.map(_as_precise_as, new_state, state)
+        return optax.apply_updates(params, updates), new_state
+
+    return update
+
+
+def _as_precise_as(new, old):
+    floating = jnp.issubdtype(new.dtype, jnp.floating) and jnp.issubdtype(old.dtype, jnp.floating)
+    return new.astype(old.dtype) if floating else new
+
+
+# ---- compiled once ---------------------------------------------------------------------------
+
+_compiled: dict[tuple, Callable] = {}
+_KEPT = 256
+
+
+def _run(program, functions: tuple, *arrays):
+    """program(*functions, *arrays), compiled, and kept for the next call with these functions.
+
+    Static arguments of one jitted function would do the same, but it would also keep functions
+    that close over the tracers of a transformation under way. Their results are tracers too, so
+    what gives one is not kept. (Each program must use all its functions for that to be true.)
+    """
+    key = (program, *functions)
+    try:
+        run = _compiled.get(key)
+    except TypeError:  # a callable object that cannot be hashed is compiled each time
+        return jax.jit(partial(program, *functions))(*arrays)
+    if run is not None:
+        return run(*arrays)
+    run = jax.jit(partial(program, *functions))
+    result = run(*arrays)
+    if not _is_traced(result):
+        _compiled[key] = run
+        if len(_compiled) > _KEPT:
+            del _compiled[next(iter(_compiled))]
+    return result
+
+
+def _is_traced(tree) -> bool:
+    return any(map(arguments.is_traced, jax.tree.leaves(tree)))
+
+
+# ---- trees -----------------------------------------------------------------------------------
+
+
+def _norm(tree):
+    leaves = [
+        leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)) for leaf in jax.tree.leaves(tree)
+    ]
+    largest = reduce(jnp.maximum, [jnp.max(jnp.abs(leaf), initial=0.0) for leaf in leaves])
+    largest = jax.lax.stop_gradient(largest)
+    scale = jnp.where(largest > 0, largest, 1.0)
+    # Without the barrier XLA multiplies the quotients of a constant gradient out, (a·a)/(s·s).
+    shares = jax.lax.optimization_barrier([leaf / scale for leaf in leaves])
+    total = reduce(jnp.add, [jnp.sum(share**2) for share in shares])
+    # The inner select keeps the derivative of the root at zero out of the derivative of the norm.
+    return largest * jnp.sqrt(jnp.where(largest > 0, total, 1.0))
+
+
+def _all_finite(tree):
+    return reduce(jnp.logical_and, [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)])
+
+
+def _where(condition, tree, other):
+    return jax.tree.map(partial(jnp.where, condition), tree, other)
+
+
+def _missing(x):
+    """What JAX itself fills in where there is nothing (`jnp.take`, mode="fill")."""
+    if jnp.issubdtype(x.dtype, jnp.inexact):
+        return jnp.full_like(x, jnp.nan)
+    if jnp.issubdtype(x.dtype, jnp.signedinteger):
+        return jnp.full_like(x, jnp.iinfo(x.dtype).min)
+    return jnp.full_like(x, True if x.dtype == jnp.bool_ else jnp.iinfo(x.dtype).max)
+
+
+# ---- arguments -------------------------------------------------------------------------------
+
+
+def _floating_leaves(params):
+    def as_floating(path, leaf):
+        array = jnp.asarray(leaf)
+        if not jnp.issubdtype(array.dtype, jnp.floating):
+            where = f" at {name}" if (name := jax.tree_util.keystr(path)) else ""
+            raise TypeError(
+                f"params must be floating point, but their dtype{where} is {array.dtype}."
+            )
+        # A Python number is weakly typed, and would change its type within the loop.
+        return jax.lax.convert_element_type(array, array.dtype)
+
+    return jax.tree_util.tree_map_with_path(as_floating, params)
+
+
+def _check_optimizer(optimizer):
+    if not isinstance(optimizer, optax.GradientTransformation):
+        raise TypeError(
+            "optimizer must be an optax.GradientTransformation such as optax.sgd(0.1), but it is "
+            f"{optimizer!r}."
+        )
+
+
+def _check_count(count, name, least=1, most=None):
+    if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
+        raise TypeError(f"{name} must be an int, but it is {count!r}.")
+    if count < least or (most is not None and count > most):
+        upper = "" if most is None else f" and at most {most}"
+        raise ValueError(f"{name} must be at least {least}{upper}, but it is {count}.")
