@@ -27,19 +27,6 @@ from jaxtyping import Array, Float, Int, PyTree
 from jaxent import _arguments as arguments
 from jaxent._softmax import residual
 
-__all__ = [
-    "Descent",
-    "Escape",
-    "Record",
-    "Status",
-    "descend",
-    "escape_steps",
-    "fit",
-    "record_gradient_norm",
-    "record_loss",
-    "record_path",
-]
-
 Record: TypeAlias = Callable[[PyTree, Array, PyTree], PyTree]
 """``record(params, value, grad)``: what to keep of one state, any pytree."""
 
@@ -85,7 +72,7 @@ class Escape(NamedTuple):
     """A `Status`: `converged` for an escape, else `max_steps` or `diverged`."""
 
 
-# ---- what may be recorded --------------------------------------------------------------------
+# What may be recorded
 
 
 def record_loss(params: PyTree, value: Float[Array, ""], grad: PyTree) -> Float[Array, ""]:
@@ -107,7 +94,7 @@ def record_path(params: PyTree, value: Float[Array, ""], grad: PyTree) -> PyTree
     return params
 
 
-# ---- descend and fit -------------------------------------------------------------------------
+# Descend and fit
 
 
 def descend(
@@ -378,7 +365,7 @@ def _q_is_near_p(logits, grad, operands, tolerance):
     return jnp.where(distance <= tolerance, Status.converged, Status.max_steps)
 
 
-# ---- escape ----------------------------------------------------------------------------------
+# Escape
 
 
 def escape_steps(
@@ -499,7 +486,7 @@ def _escape(loss, optimizer, num_classes, spread, margin, max_steps) -> Escape:
     )
 
 
-# ---- one update ------------------------------------------------------------------------------
+# One update
 
 
 def _value_and_grad(objective, operands):
@@ -534,7 +521,7 @@ def _as_precise_as(new, old):
     return new.astype(old.dtype) if floating else new
 
 
-# ---- compiled once ---------------------------------------------------------------------------
+# Compiled once
 
 _compiled: dict[tuple, Callable] = {}
 _KEPT = 256
@@ -567,7 +554,7 @@ def _is_traced(tree) -> bool:
     return any(map(arguments.is_traced, jax.tree.leaves(tree)))
 
 
-# ---- trees -----------------------------------------------------------------------------------
+# Trees
 
 
 def _norm(tree):
@@ -601,7 +588,7 @@ def _missing(x):
     return jnp.full_like(x, True if x.dtype == jnp.bool_ else jnp.iinfo(x.dtype).max)
 
 
-# ---- arguments -------------------------------------------------------------------------------
+# Arguments
 
 
 def _floating_leaves(params):

@@ -41,14 +41,6 @@ from numpy.typing import ArrayLike
 if TYPE_CHECKING:
     from jaxent.gradients import GradientField, GradientProfile
 
-__all__ = [
-    "plot_distributions",
-    "plot_gradient_profile",
-    "plot_history",
-    "plot_simplex_field",
-    "plot_simplex_path",
-]
-
 
 def plot_gradient_profile(
     ax: Axes,

@@ -30,26 +30,6 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-__all__ = [
-    "BestFixedStep",
-    "brier_score_best_fixed_step",
-    "brier_score_escape_steps",
-    "brier_score_escape_time",
-    "brier_score_gradient_norm",
-    "cross_entropy_best_fixed_step",
-    "cross_entropy_escape_steps",
-    "cross_entropy_escape_time",
-    "cross_entropy_gradient_norm",
-    "gradient_norm_ratio",
-    "largest_brier_score_gradient_norm",
-    "logit_squared_error_escape_steps",
-    "logit_squared_error_escape_time",
-    "softmax_jacobian",
-    "softmax_jacobian_eigenvalues",
-    "steps_to_shrink_error",
-    "true_class_probability",
-]
-
 
 def _as_floats(first: ArrayLike, *others: ArrayLike) -> tuple[Array, ...]:
     """All of them as arrays in the dtype of the first, or the default one if that is no float."""
