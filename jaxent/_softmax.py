@@ -63,11 +63,10 @@ def exponential_of_difference(z, top):
     64 ulp. What the subtraction lost is recovered exactly (Knuth's two-sum) and put back; the
     infinite is held finite meanwhile, where the exponential is 0 all the same.
     """
-    least = -jnp.finfo(z.dtype).max
-    z = jnp.maximum(z, least)
-    d = jnp.maximum(z - top, least)
-    back = d - z
-    lost = (z - (d - back)) - (top + back)
+    d, least = z - top, -jnp.finfo(z.dtype).max
+    finite_z, finite_d = jnp.maximum(z, least), jnp.maximum(d, least)
+    back = finite_d - finite_z
+    lost = (finite_z - (finite_d - back)) - (top + back)
     e = jnp.exp(d)
     return e + e * lost
 
@@ -115,6 +114,13 @@ def complement(axes, z):
     return ((1 - e) + expand(tail, axes)) * expand(1 / (1 + tail), axes)
 
 
+def at_top(axes, e, v):
+    """v at the top class, or at one of those that are tied; ready to broadcast."""
+    nowhere = -jnp.finfo(v.dtype).max
+    value = jnp.max(jnp.where(e == 1, v, nowhere), axes)
+    return expand(jnp.where(value == nowhere, 0.0, value), axes)
+
+
 def jacobian_product(axes, z, v):
     """J v = q∘(v − q·v): from a gradient in probabilities to the gradient in logits.
 
@@ -123,8 +129,7 @@ def jacobian_product(axes, z, v):
     """
     _, e, tail = shifted(axes, z)
     q = e * expand(1 / (1 + tail), axes)
-    at_top = jnp.max(jnp.where(e == 1, v, -jnp.finfo(v.dtype).max), axes)
-    v = v - expand(at_top, axes)
+    v = v - at_top(axes, e, v)
     return q * (v - expand(jnp.sum(q * v, axes), axes))
 
 
@@ -157,13 +162,24 @@ def with_partials(function, partials):
     return ruled
 
 
+def _weighted_sum(axes, p, y):
+    """Σ p y with 0·∞ = 0, for y ≥ 0."""
+    if math.prod(p.shape[axis] for axis in axes) < 64:
+        return jnp.sum(jnp.where(p == 0, 0.0, p * y), axes)
+    # `times` without a select: XLA then fuses the whole loss into one pass over many classes. The
+    # quarter stands between the bounds lest they be merged into a clamp, which ends the fusion.
+    limits = jnp.finfo(y.dtype)
+    twice = jnp.minimum(jnp.maximum(y * limits.tiny, 4.0) * 0.25, limits.max)
+    return jnp.sum((p * jnp.minimum(y, limits.max)) * twice, axes)
+
+
 def _cross_entropy(axes, z, p):
     # The barrier keeps XLA from storing z − max z for both this sum and the exponential, where
     # reading z twice is faster.
     _, _, tail = shifted(axes, z)
     top = expand(jax.lax.optimization_barrier(top_logit(axes, z)), axes)
-    below = jnp.where(p == 0, 0.0, p * (top - z))
-    return jnp.sum(p, axes) * jnp.log1p(tail) + jnp.sum(below, axes)
+    half_below = _weighted_sum(axes, p, 0.5 * top - 0.5 * z)  # top − z may overflow
+    return jnp.sum(p, axes) * jnp.log1p(tail) + 2 * half_below
 
 
 def cross_entropy_residual(axes, z, p):
@@ -186,7 +202,7 @@ def _kullback_leibler(axes, z, p):
     # Q are nearly equal. What remains is the rounding of M itself: P is split into a part whose sum
     # is exact and a small rest.
     _, e, tail = shifted(axes, z)
-    split = 2.0 ** (jnp.finfo(p.dtype).nmant // 2 + 1)
+    split = 2.0 ** (jnp.finfo(p.dtype).nmant - 1)  # multiples of 1/split add up exactly to 4
     coarse = jnp.floor(p * split) / split
     coarse_mass, fine_mass = jnp.sum(coarse, axes), jnp.sum(p - coarse, axes)
     mass = coarse_mass + fine_mass
@@ -194,7 +210,7 @@ def _kullback_leibler(axes, z, p):
     # In the logarithm q is held above underflow; what that leaves out comes from the logits.
     floor = 0.7 * math.log(jnp.finfo(p.dtype).tiny)
     top = expand(jax.lax.optimization_barrier(top_logit(axes, z)), axes)
-    d = z - top
+    half_d = 0.5 * z - 0.5 * top  # z − max z may overflow
     scale = expand(mass / (1 + tail), axes)
     mass_q, positive = e * scale, jnp.maximum(e, math.exp(floor)) * scale
     # |log(p/Mq)| = log(1 + x), x = |p − Mq|/min(p, Mq), is log w + (x − (w − 1))/w for any w close
@@ -202,8 +218,9 @@ def _kullback_leibler(axes, z, p):
     inverse = 1 / jnp.maximum(jnp.minimum(p, positive), jnp.finfo(p.dtype).tiny)
     x, w = jnp.abs(positive - p) * inverse, jnp.maximum(p, positive) * inverse
     size = jnp.log(w) + (x - (w - 1)) / w
-    log_ratio = jnp.where(positive > p, -size, size) + (jnp.maximum(d, floor) - d)
-    brackets = jnp.where(p == 0, mass_q, p * log_ratio + (mass_q - p))
+    log_ratio = jnp.where(positive > p, -size, size)
+    below_floor = 2 * (p * jnp.maximum(0.5 * floor - half_d, 0.0))
+    brackets = jnp.where(p == 0, mass_q, (p * log_ratio + (mass_q - p)) + below_floor)
     safe_mass = jnp.where(mass == 0, 1.0, mass)
     value = jnp.sum(brackets, axes) + (mass * jnp.log(safe_mass) + rounding)
     return jnp.where(mass == 0, 0.0, value)
@@ -223,8 +240,15 @@ def _squared_distance(axes, z, p):
 
 
 def _squared_distance_partials(axes, z, p):
-    r = residual(axes, z, p)
-    return 2 * jacobian_product(axes, z, r), -2 * r
+    # 2 J (q − p), with q − p relative to the top class, whose e is 1: written out, because a
+    # compiler that computes q − p twice, with two roundings, would not subtract it from itself.
+    _, e, tail = shifted(axes, z)
+    scale = expand(1 / (1 + tail), axes)
+    p_top = at_top(axes, e, p)
+    r = (((e - p) - (1 - p_top)) - (p - p_top) * expand(tail, axes)) * scale
+    q = e * scale
+    gradient = 2 * q * (r - expand(jnp.sum(q * r, axes), axes))
+    return gradient, -2 * residual(axes, z, p)
 
 
 squared_distance = with_partials(_squared_distance, _squared_distance_partials)

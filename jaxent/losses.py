@@ -17,7 +17,7 @@ All of them share these rules.
 - `where` is a boolean mask. It broadcasts to the logits and keeps classes, or has the shape of the
   result and keeps examples.
 - A logit of −inf is a class that cannot happen. A row in which no class is kept and possible has
-  loss 0 and gradient 0, whatever its target.
+  loss 0 and gradient 0, whatever its target. NaN and +inf make their row NaN, and no other.
 - float16 and bfloat16 are computed in float32 and rounded once; the result has the dtype of the
   logits. Numbers below the smallest normal one (1.2e-38 in float32) are flushed to zero on CPUs.
 - Values, gradients and second derivatives keep their digits where Q is sure of itself, right or
@@ -34,6 +34,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Integer
 
@@ -64,10 +65,14 @@ def _run_dense(kernel, axes, logits, targets, where, parameters):
         z = jnp.where(where, z, -jnp.inf)
     possible = softmax.possible(axes, z)
     kept = softmax.expand(possible, axes)
-    if where is not None:
-        p = jnp.where(kept, jnp.where(where | (p == 0), p, jnp.nan), 0.0)
+    if where is None:
+        value = kernel(axes, z, p, kept, **parameters)
+    else:
         kept = kept & where
-    value = kernel(axes, z, p, kept, **parameters)
+        value = kernel(axes, z, jnp.where(kept, p, 0.0), kept, **parameters)
+        # a factor, so that the gradient is NaN as well
+        refused = possible & jnp.any(~where & (p != 0), axes)
+        value *= jnp.where(refused, jnp.nan, 1.0)
     return jnp.where(possible, value, 0.0).astype(logits.dtype)
 
 
@@ -78,7 +83,7 @@ def _number_of_classes(axes, z, kept):
 @jax.custom_jvp
 def _weighted(p, loss):
     """p·loss with 0·∞ = 0."""
-    return jnp.where(p == 0, 0.0, p * loss)
+    return p * jnp.where(p == 0, 0.0, loss)
 
 
 @_weighted.defjvp
@@ -327,11 +332,46 @@ def softmax_focal_loss(
 
 
 def _focal_loss(axes, z, p, kept, gamma):
+    return _focal_rule(axes, z, p, gamma)
+
+
+def _focal_terms(axes, z, gamma):
+    """(1 − q)^γ and −(1 − q)^γ log q."""
     # 0 to a power below one has no derivative, but what it multiplies is 0 there
     complement = softmax.complement(axes, z)
-    positive = jnp.where(complement > 0, complement, 1.0)
-    weight = jnp.where(complement > 0, positive**gamma, 0.0)
-    return jnp.sum(_weighted(p, weight * softmax.surprisal(axes, z)), axes)
+    positive = jnp.where(complement == 0, 1.0, complement)
+    weight = jnp.where(complement == 0, 0.0, positive**gamma)
+    return positive, weight, _weighted(weight, softmax.surprisal(axes, z))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _focal_rule(axes, z, p, gamma):
+    _, _, losses = _focal_terms(axes, z, gamma)
+    return jnp.sum(_weighted(p, losses), axes)
+
+
+def _focal_jvp(axes, primals, tangents):
+    # Of one class the gradient is −a (e_y − q) with a = (1−q)^γ − γ (1−q)^(γ−1) q log q: no
+    # infinite surprisal is left in it, because q log q is 0 where q is.
+    (z, p, gamma), (z_dot, p_dot, gamma_dot) = primals, tangents
+    positive, weight, losses = _focal_terms(axes, z, gamma)
+    value_dot = jnp.zeros_like(jnp.sum(p, axes))
+    if not isinstance(z_dot, SymbolicZero):
+        _, e, tail = softmax.shifted(axes, z)
+        surprisal = softmax.surprisal(axes, z)
+        q_surprisal = e * jnp.where(jnp.isinf(surprisal), 0.0, surprisal)
+        q_surprisal *= softmax.expand(1 / (1 + tail), axes)
+        a = weight + gamma * (weight / positive) * q_surprisal
+        value_dot += jnp.sum(softmax.cross_entropy_residual(axes, z, p * a) * z_dot, axes)
+    if not isinstance(p_dot, SymbolicZero):
+        value_dot += jnp.sum(softmax.times(p_dot, losses), axes)
+    if not isinstance(gamma_dot, SymbolicZero):
+        by_gamma = jnp.where(jnp.isinf(losses), 0.0, losses) * jnp.log(positive)
+        value_dot += jnp.sum(p * by_gamma, axes) * gamma_dot
+    return _focal_rule(axes, z, p, gamma), value_dot
+
+
+_focal_rule.defjvp(_focal_jvp, symbolic_zeros=True)
 
 
 # Squared and absolute error on probabilities
@@ -469,13 +509,14 @@ def logit_squared_error(
 
     k = `true_class_weight` and M = `true_class_value` rescale the true class, as Hui & Belkin do
     for many classes. The gradient 2 (1 + (k−1) pᵢ)(zᵢ − M pᵢ) grows with the mistake, and there
-    is a best logit for every class: adding a constant to all logits changes the loss.
+    is a best logit for every class: adding a constant to all logits changes the loss. A logit of
+    −inf is infinitely far from it, and the loss +∞: hide classes with `where`.
 
     Args:
         logits: Scores; their best values are M for the true class, 0 for the others.
         targets: P, of the same shape; one-hot or soft.
-        true_class_weight: k; not checked.
-        true_class_value: M; not checked.
+        true_class_weight: k; its sign is not checked.
+        true_class_value: M.
         axis: The axis, or axes, of the classes; None means all.
         where: Classes or examples to keep.
 
@@ -483,7 +524,7 @@ def logit_squared_error(
         One value an example, summed over the classes.
 
     Raises:
-        TypeError, ValueError: See the module.
+        ValueError: If weight or value is not a single number. Others: see the module.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -494,6 +535,8 @@ def logit_squared_error(
         L. Hui, M. Belkin, Evaluation of Neural Architectures Trained with Square Loss vs
         Cross-Entropy in Classification Tasks, ICLR 2021.
     """
+    arguments.check_number(true_class_weight, "true_class_weight")
+    arguments.check_number(true_class_value, "true_class_value")
     return _dense(
         _logit_squared_error,
         logits,
@@ -523,7 +566,8 @@ def squentropy(
         L(P, z) = Σ_y p_y [−log q_y + (1/(C−1)) Σ_{j≠y} zⱼ²]
 
     The second term anchors the wrong logits at 0, where cross-entropy alone lets all logits
-    drift: the sum has a minimum at finite logits.
+    drift; the true one it leaves free. Classes that share a target are all anchored: the minimum
+    then lies at finite logits.
 
     Args, Returns, Raises:
         As `logit_squared_error`; C counts the classes that are kept, and with a single one the
@@ -545,7 +589,7 @@ def squentropy(
 def _squentropy(axes, z, p, kept):
     wrong_classes = _number_of_classes(axes, z, kept) - 1
     wrong_mass = softmax.expand(jnp.sum(p, axes), axes) - p
-    raw = jnp.where(kept, z, 0.0)
+    raw = jnp.where(kept & ((wrong_mass != 0) | jnp.isfinite(z)), z, 0.0)
     squares = jnp.sum(jnp.where(kept, wrong_mass * jnp.square(raw), 0.0), axes)
     return softmax.cross_entropy(axes, z, p) + squares / jnp.maximum(wrong_classes, 1.0)
 
@@ -691,13 +735,14 @@ def smooth_labels(
         labels: P, one-hot or soft; integer and bool labels become floating.
         alpha: α in [0, 1]; a traced alpha is not checked.
         axis: The axis, or axes, of the classes; None means all.
-        where: Classes or examples to keep. What is not kept gets no mass.
+        where: Classes or examples to keep. An example that is not kept becomes 0.
 
     Returns:
         The smoothed labels, of the same shape.
 
     Raises:
-        ValueError: If alpha is outside [0, 1], or `axis` or `where` does not fit.
+        ValueError: If alpha is outside [0, 1], if `axis` or `where` does not fit, or if P has mass
+            on a class that `where` hides. Where that is traced, the mass becomes NaN instead.
 
     Example:
         >>> import jax.numpy as jnp
