@@ -1,0 +1,390 @@
+"""The frame of the experiments, and what every experiment has to be."""
+
+import html.parser
+import importlib
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import matplotlib.style
+import pytest
+
+import experiments
+from experiments import __main__ as frame
+from experiments._claims import Finding, claim, prediction
+from jaxent import losses
+from tests.text_overlaps import unreadable_text
+
+NAMES = list(frame.questions())
+
+
+# ---- rows --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"predicted": 1.0, "measured": 1.0}, True),
+        ({"predicted": 1.0, "measured": 1.0 + 1e-15}, False),
+        ({"predicted": 1.0, "measured": 1.05, "tolerance": 0.1}, True),
+        ({"predicted": 1.0, "measured": 1.15, "tolerance": 0.1}, False),
+        ({"predicted": -200.0, "measured": -201.0, "relative_tolerance": 0.01}, True),
+        ({"predicted": -200.0, "measured": -203.0, "relative_tolerance": 0.01}, False),
+        ({"predicted": 2.0, "measured": 1.0, "relation": "≤"}, True),
+        ({"predicted": 2.0, "measured": 2.5, "relation": "≤"}, False),
+        ({"predicted": 2.0, "measured": 2.5, "relation": "≤", "tolerance": 0.6}, True),
+        ({"predicted": 2.0, "measured": 3.0, "relation": "≥"}, True),
+        ({"predicted": 2.0, "measured": 1.0, "relation": "≥"}, False),
+        ({"predicted": math.inf, "measured": math.inf}, True),
+        ({"predicted": math.inf, "measured": 1e300, "relative_tolerance": 0.1}, False),
+        ({"predicted": 1e300, "measured": math.inf, "tolerance": 1.0}, False),
+        ({"predicted": math.inf, "measured": -math.inf, "tolerance": math.inf}, False),
+    ],
+)
+def test_row_holds_where_measured_stands_to_predicted_as_said(row, expected):
+    assert claim("x", **row).holds is expected
+    assert prediction("x", **row).holds is expected
+
+
+@pytest.mark.parametrize("relation", ["=", "≤", "≥"])
+@pytest.mark.parametrize("predicted", [0.0, math.inf, -math.inf, math.nan])
+def test_nan_never_holds(relation, predicted):
+    row = claim("x", predicted=predicted, measured=math.nan, tolerance=1e9, relation=relation)
+    assert not row.holds
+
+
+def test_a_claim_fails_and_a_prediction_is_refuted():
+    assert claim("x", predicted=1, measured=2).verdict == "FAILS"
+    assert prediction("x", predicted=1, measured=2).verdict == "refuted"
+    assert claim("x", predicted=1, measured=1).verdict == "holds"
+    assert prediction("x", predicted=1, measured=1).verdict == "met"
+
+
+# ---- python -m experiments, on experiments made for the purpose ----------------------------------
+
+SCRIPT = '''"""Is one equal to {predicted}?
+
+Since a < b, and so on.
+
+    one = {predicted}
+
+Predictions:
+
+- one is {predicted}.
+"""
+
+from experiments._claims import Finding, Picture, {kind}
+from matplotlib.figure import Figure
+
+
+def run(progress):
+    progress("counting")
+    figure = Figure(figsize=(2, 1))
+    figure.subplots().plot([0, 1])
+    row = {kind}("one < two & more", predicted=float("{predicted}"), measured=float("{measured}"))
+    picture = Picture(figure, "A line, <straight>.", in_readme=True)
+    return Finding("It is 1. That is all.", [row], {{"{name}": picture}})
+'''
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """An empty folder of experiments beside the empty folder that the command is given in."""
+    scripts, here = tmp_path / "scripts", tmp_path / "here"
+    scripts.mkdir()
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(frame, "FOLDER", scripts)
+    monkeypatch.setattr(frame, "README_FIGURES", tmp_path / "figures")
+    monkeypatch.setattr(experiments, "__path__", [*experiments.__path__, str(scripts)])
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if name.startswith("experiments.made_"):
+            del sys.modules[name]
+
+
+def make(workplace, name, *, kind="claim", predicted="1", measured="1", text=None):
+    script = text or SCRIPT.format(name=name, kind=kind, predicted=predicted, measured=measured)
+    (workplace / "scripts" / f"{name}.py").write_text(script)
+    importlib.invalidate_caches()
+
+
+@pytest.mark.parametrize(
+    ("kind", "measured", "expected"),
+    [("claim", "1", 0), ("claim", "2", 1), ("claim", "nan", 1), ("prediction", "2", 0)],
+)
+def test_exit_status_is_one_when_and_only_when_a_claim_fails(
+    workplace, capsys, kind, measured, expected
+):
+    make(workplace, "made_good")
+    make(workplace, "made_here", kind=kind, measured=measured)
+    assert frame.main([]) == expected
+    table = capsys.readouterr().out
+    verdict = {"claim": "FAILS", "prediction": "refuted"}[kind] if measured != "1" else "holds"
+    assert re.search(rf"{kind} +{verdict} +1 +{measured} +none +one < two & more", table)
+    assert "made_good: Is one equal to 1?" in table
+
+
+def test_run_writes_every_figure_the_rows_and_a_page(workplace, capsys):
+    make(workplace, "made_a")
+    make(workplace, "made_b", predicted="inf", measured="inf")
+    assert frame.main([]) == 0
+    results = workplace / "here" / "results"
+    assert sorted(path.name for path in results.iterdir()) == [
+        "claims.json",
+        "index.html",
+        "made_a.png",
+        "made_b.png",
+    ]
+    record = json.loads((results / "claims.json").read_text(), parse_constant=pytest.fail)
+    assert record["made_b"]["rows"][0]["measured"] == "inf"
+    assert record["made_a"]["rows"][0] == {
+        "kind": "claim",
+        "statement": "one < two & more",
+        "relation": "=",
+        "predicted": 1.0,
+        "measured": 1.0,
+        "tolerance": 0.0,
+        "holds": True,
+    }
+    assert "made_a: counting" in capsys.readouterr().err
+
+
+class Outline(html.parser.HTMLParser):
+    """Checks that tags nest, and keeps what a page loads and says."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.sources, self.text = [], [], ""
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+        self.sources += [value for name, value in attrs if name == "src"]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_page_is_one_file_that_needs_nothing_else(workplace):
+    make(workplace, "made_a")
+    frame.main([])
+    text = (workplace / "here" / "results" / "index.html").read_text()
+    page = Outline(text)
+    assert len(page.sources) == 1
+    assert page.sources[0].startswith("data:image/png;base64,")
+    assert "http" not in text
+    assert "url(" not in text
+    for said in (
+        "Is one equal to 1?",
+        "It is 1. That is all.",
+        "one < two & more",
+        "A line, <straight>.",
+        "Since a < b, and so on.",
+        "python -m experiments made_a",
+        "1 of 1 claims hold",
+    ):
+        assert said in page.text
+
+
+def test_figures_of_the_readme_are_renewed_by_a_run_into_the_default_folder_only(workplace):
+    make(workplace, "made_a")
+    frame.main(["--out", "elsewhere"])
+    assert not (workplace / "figures").exists()
+    frame.main([])
+    renewed = (workplace / "figures" / "made_a.png").read_bytes()
+    assert renewed == (workplace / "here" / "results" / "made_a.png").read_bytes()
+
+
+def test_same_figure_gives_the_same_bytes(workplace):
+    make(workplace, "made_a")
+    frame.main(["--out", "one"])
+    frame.main(["--out", "two"])
+    one, two = (workplace / "here" / name / "made_a.png" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_unknown_name_is_refused_with_the_nearest_one(workplace, capsys):
+    make(workplace, "made_escape")
+    assert frame.main(["made_excape"]) == 2
+    expected = "no experiment is called made_excape; did you mean made_escape?\n"
+    assert capsys.readouterr().err.endswith(expected)
+    assert not (workplace / "here" / "results").exists()
+
+
+def test_name_like_no_other_is_refused_with_the_list(workplace, capsys):
+    make(workplace, "made_a")
+    make(workplace, "made_b")
+    assert frame.main(["zzz"]) == 2
+    assert capsys.readouterr().err.endswith("; there are made_a, made_b\n")
+
+
+def test_unwritable_out_is_refused_before_anything_is_computed(workplace, capsys):
+    make(workplace, "made_a", text='"""Q?"""\nraise AssertionError("was run")')
+    (workplace / "here" / "taken").write_text("")
+    for out in ("taken", "taken/below"):
+        assert frame.main(["--out", out]) == 2
+        assert f"cannot write to {out}: " in capsys.readouterr().err
+
+
+def test_missing_package_is_named_with_the_line_that_installs_it(workplace, capsys):
+    make(workplace, "made_a", text='"""Q?"""\nimport sklearn_of_nowhere')
+    assert frame.main([]) == 2
+    expected = "sklearn_of_nowhere is not installed; pip install -e '.[experiments]' brings it\n"
+    assert capsys.readouterr().err.endswith(expected)
+
+
+def test_broken_import_of_our_own_is_not_called_a_missing_package(workplace):
+    make(workplace, "made_a", text='"""Q?"""\nimport jaxent.nowhere')
+    with pytest.raises(ModuleNotFoundError, match=r"jaxent\.nowhere"):
+        frame.main([])
+
+
+def test_scripts_are_found_by_glob_without_private_ones_and_folders(workplace, capsys):
+    make(workplace, "made_b")
+    make(workplace, "made_a")
+    make(workplace, "_private")
+    (workplace / "scripts" / "speed").mkdir()
+    (workplace / "scripts" / "speed" / "made_c.py").write_text('"""Fast?"""')
+    assert frame.main(["--list"]) == 0
+    expected = "made_a  Is one equal to 1?\nmade_b  Is one equal to 1?\n"
+    assert capsys.readouterr().out == expected
+
+
+def test_a_write_that_fails_leaves_the_old_file_whole_and_nothing_beside_it(tmp_path, monkeypatch):
+    path = tmp_path / "claims.json"
+    frame.write(path, b"old")
+
+    def full(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="disk full"):
+        frame.write(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("option", ["--list", "--help"])
+def test_looking_around_loads_neither_jax_nor_matplotlib(option):
+    program = f"""
+import atexit, sys
+from experiments.__main__ import main
+atexit.register(lambda: print({{"jax", "matplotlib"}} & set(sys.modules), file=sys.stderr))
+main(["{option}"])
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert run.stderr == "set()\n"
+
+
+# ---- every experiment --------------------------------------------------------------------------
+
+
+@cache
+def perform(name) -> Finding:
+    return frame.perform(importlib.import_module(f"experiments.{name}"), lambda words: None)
+
+
+def losses_of(name) -> list[str]:
+    """The constants of an experiment that are losses of jaxent, read without importing it."""
+    script = (frame.FOLDER / f"{name}.py").read_text(encoding="utf-8")
+    return re.findall(r"^([A-Z_]+) = (?:losses|information)\.", script, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_claim_holds(name):
+    assert [row for row in perform(name).rows if row.verdict == "FAILS"] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_experiment_names_a_loss_that_can_be_swapped(name):
+    assert losses_of(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "constant"), [(name, constant) for name in NAMES for constant in losses_of(name)]
+)
+def test_swapping_a_loss_makes_a_claim_fail(name, constant, monkeypatch):
+    experiment = importlib.import_module(f"experiments.{name}")
+    swap = losses.softmax_brier_score
+    if getattr(experiment, constant) is swap:
+        swap = losses.softmax_cross_entropy
+    monkeypatch.setattr(experiment, constant, swap)
+    finding = frame.perform(experiment, lambda words: None)
+    assert any(row.verdict == "FAILS" for row in finding.rows)
+
+
+def as_float(number: str) -> float:
+    return float(number.replace("−", "-"))
+
+
+NUMBER = re.compile(r"(?<![\w.])[-−]?\d+(?:\.\d+)?(?:e[-−]?\d+)?(?![\w.]*\d)")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_number_predicted_in_the_docstring_is_in_a_row(name):
+    docstring = importlib.import_module(f"experiments.{name}").__doc__ or ""
+    _, heading, predictions = docstring.partition("\nPredictions:\n")
+    assert heading
+    rows = perform(name).rows
+    in_words = {as_float(number) for row in rows for number in NUMBER.findall(row.statement)}
+    in_cells = [value for row in rows for value in (row.predicted, row.tolerance)]
+    for number in NUMBER.findall(predictions):
+        digits = len(re.sub(r"e.*|\D", "", number).lstrip("0")) or 1
+        rounded = {float(f"{value:.{digits}g}") for value in in_cells}
+        assert as_float(number) in in_words | rounded, f"{number} is predicted, and no row says so"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pictures_are_named_after_the_script_and_say_what_they_show(name):
+    pictures = perform(name).pictures
+    assert name in pictures
+    for stem, picture in pictures.items():
+        assert stem.startswith(name)
+        assert picture.caption.endswith(".")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_all_text_of_the_pictures_can_be_read(name):
+    pictures = perform(name).pictures
+    with matplotlib.style.context("jaxent.paper"):
+        received = {stem: unreadable_text(picture.figure) for stem, picture in pictures.items()}
+    assert received == {stem: [] for stem in pictures}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_answer_is_two_sentences_with_a_number(name):
+    answer = perform(name).answer
+    assert len(re.findall(r"\.(?:\s|$)", answer)) == 2
+    assert re.search(r"\d", answer)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pictures_of_the_readme_are_small_enough_to_load(name):
+    for picture in perform(name).pictures.values():
+        if picture.in_readme:
+            assert len(frame.render(picture)) < 150_000
+
+
+def test_figures_kept_for_the_readme_are_those_that_the_experiments_name():
+    expected = {
+        f"{stem}.png"
+        for name in NAMES
+        for stem, picture in perform(name).pictures.items()
+        if picture.in_readme
+    }
+    received = {path.name for path in Path(frame.README_FIGURES).glob("*")}
+    assert received == expected
