@@ -103,13 +103,11 @@ def as_axes(axis: int | tuple[int, ...] | None, shape: tuple[int, ...]) -> tuple
     return axes
 
 
-def as_mask(where: ArrayLike | None, shape: tuple[int, ...], axes: tuple[int, ...]):
-    """The mask with one dimension for each of the logits', or None.
+def as_mask(where: ArrayLike, shape: tuple[int, ...], axes: tuple[int, ...]) -> jax.Array:
+    """The mask with one dimension for each of the logits'.
 
     It may broadcast to the logits (classes kept) or have the result's shape (examples kept).
     """
-    if where is None:
-        return None
     where = as_boolean(where, "where")
     ndim = len(shape)
     result_shape = tuple(size for index, size in enumerate(shape) if index not in axes)
@@ -147,7 +145,7 @@ def check_labels_shape(labels: jax.Array, logits: jax.Array, axes: tuple[int, ..
 
 def check_mass_is_kept(p: jax.Array, where, axes: tuple[int, ...], logits=None) -> None:
     """P puts no mass on a class that `where` hides, except in rows that keep nothing."""
-    if where is None or is_traced(where) or is_traced(p):
+    if is_traced(where) or is_traced(p):
         return
     hidden = ~np.broadcast_to(np.asarray(where), p.shape)
     wrong = hidden & (np.asarray(p) != 0)

@@ -165,7 +165,7 @@ def with_partials(function, partials):
 def _weighted_sum(axes, p, y):
     """Σ p y with 0·∞ = 0, for y ≥ 0."""
     if math.prod(p.shape[axis] for axis in axes) < 64:
-        return jnp.sum(jnp.where(p == 0, 0.0, p * y), axes)
+        return jnp.sum(p * jnp.where(p == 0, 0.0, y), axes)
     # `times` without a select: XLA then fuses the whole loss into one pass over many classes. The
     # quarter stands between the bounds lest they be merged into a clamp, which ends the fusion.
     limits = jnp.finfo(y.dtype)
@@ -219,7 +219,7 @@ def _kullback_leibler(axes, z, p):
     x, w = jnp.abs(positive - p) * inverse, jnp.maximum(p, positive) * inverse
     size = jnp.log(w) + (x - (w - 1)) / w
     log_ratio = jnp.where(positive > p, -size, size)
-    below_floor = 2 * (p * jnp.maximum(0.5 * floor - half_d, 0.0))
+    below_floor = 2 * (p * jnp.where(p == 0, 0.0, jnp.maximum(0.5 * floor - half_d, 0.0)))
     brackets = jnp.where(p == 0, mass_q, (p * log_ratio + (mass_q - p)) + below_floor)
     safe_mass = jnp.where(mass == 0, 1.0, mass)
     value = jnp.sum(brackets, axes) + (mass * jnp.log(safe_mass) + rounding)
@@ -273,7 +273,7 @@ absolute_distance = with_partials(_absolute_distance, _absolute_distance_partial
 def entropy(axes, z):
     """H(q) = log Z − Σ q d."""
     d, e, tail = shifted(axes, z)
-    return jnp.log1p(tail) + jnp.sum(jnp.where(e == 0, 0.0, -d * e), axes) / (1 + tail)
+    return jnp.log1p(tail) + jnp.sum(e * jnp.where(e == 0, 0.0, -d), axes) / (1 + tail)
 
 
 @entropy.defjvp

@@ -20,7 +20,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Real
 
 from jaxent import _arguments as arguments
 from jaxent import _softmax as softmax
@@ -29,7 +29,7 @@ type_of_axis = int | tuple[int, ...] | None
 
 
 def surprisal(
-    p: Float[ArrayLike, "*shape"], *, base: Float[ArrayLike, ""] | None = None
+    p: Float[ArrayLike, "*shape"], *, base: Real[ArrayLike, ""] | None = None
 ) -> Float[Array, "*shape"]:
     """How surprising an outcome of probability p is: −log p, elementwise.
 
@@ -46,7 +46,7 @@ def surprisal(
     Example:
         >>> import jax.numpy as jnp
         >>> print(surprisal(jnp.array([1.0, 0.5, 0.125, 0.0]), base=2))
-        [-0.  1.  3. inf]
+        [ 0.  1.  3. inf]
     """
     arguments.check_base(base)
     return _run(_surprisal, None, (arguments.as_floating(p, "p"),), None, base)
@@ -61,7 +61,7 @@ def entropy(
     *,
     axis: type_of_axis = -1,
     where: Bool[ArrayLike, "..."] | None = None,
-    base: Float[ArrayLike, ""] | None = None,
+    base: Real[ArrayLike, ""] | None = None,
 ) -> Float[Array, "..."]:
     """Entropy of P, the mean surprisal of its own outcomes.
 
@@ -99,7 +99,7 @@ def entropy_of_logits(
     *,
     axis: type_of_axis = -1,
     where: Bool[ArrayLike, "..."] | None = None,
-    base: Float[ArrayLike, ""] | None = None,
+    base: Real[ArrayLike, ""] | None = None,
 ) -> Float[Array, "..."]:
     """Entropy of Q = softmax(logits), from the logits.
 
@@ -139,7 +139,7 @@ def cross_entropy(
     *,
     axis: type_of_axis = -1,
     where: Bool[ArrayLike, "..."] | None = None,
-    base: Float[ArrayLike, ""] | None = None,
+    base: Real[ArrayLike, ""] | None = None,
 ) -> Float[Array, "..."]:
     """Cross-entropy: the mean surprisal of somebody who believes Q in a world that follows P.
 
@@ -181,7 +181,7 @@ def kl_divergence(
     *,
     axis: type_of_axis = -1,
     where: Bool[ArrayLike, "..."] | None = None,
-    base: Float[ArrayLike, ""] | None = None,
+    base: Real[ArrayLike, ""] | None = None,
 ) -> Float[Array, "..."]:
     """Kullback–Leibler divergence of P from Q, relative entropy: what believing Q costs.
 
@@ -221,7 +221,7 @@ def jensen_shannon_divergence(
     *,
     axis: type_of_axis = -1,
     where: Bool[ArrayLike, "..."] | None = None,
-    base: Float[ArrayLike, ""] | None = None,
+    base: Real[ArrayLike, ""] | None = None,
 ) -> Float[Array, "..."]:
     """Jensen–Shannon divergence: how far P and Q are, on average, from their middle M.
 
@@ -303,7 +303,8 @@ def _average(kernel, operands, axis, where, base, names=("p", "q")):
     if len(operands) == 2:
         arguments.check_same_shape(*operands, "p", "q")
     axes = arguments.as_axes(axis, operands[0].shape)
-    where = arguments.as_mask(where, operands[0].shape, axes)
+    if where is not None:
+        where = arguments.as_mask(where, operands[0].shape, axes)
     arguments.check_base(base)
     return _run(kernel, axes, operands, where, base)
 
@@ -325,20 +326,32 @@ def _run(kernel, axes, operands, where, base):
 # Terms of the sums, with what 0·log 0 means written into their derivatives
 
 
+@jax.custom_jvp
+def _reciprocal(q):
+    return 1 / q
+
+
+@_reciprocal.defjvp
+def _reciprocal_jvp(primals, tangents):
+    (q,), (q_dot,) = primals, tangents
+    value = _reciprocal(q)
+    return value, -softmax.times(softmax.times(q_dot, value), value)
+
+
 def _quotient(p, q):
     """p/q with 0/0 = 0, infinite where only q is 0; its derivative by p is 1/q also at p = 0."""
-    return softmax.times(p, 1 / q)
+    return softmax.times(p, _reciprocal(q))
 
 
 @jax.custom_jvp
 def _surprisals(p):
-    return -jnp.log(p)
+    return 0.0 - jnp.log(p)  # of p = 1 it is 0, where −log p is −0
 
 
 @_surprisals.defjvp
 def _surprisals_jvp(primals, tangents):
     (p,), (p_dot,) = primals, tangents
-    return _surprisals(p), -softmax.times(p_dot, 1 / p)
+    return _surprisals(p), -softmax.times(p_dot, _reciprocal(p))
 
 
 @jax.custom_jvp
@@ -359,7 +372,8 @@ def _log_ratios(p, q):
     near = jnp.abs(p - q) <= 0.5 * q
     safe_q = jnp.where(near & (q > 0), q, 1.0)
     nearly_one = jnp.log1p(jnp.where(near, p - q, 0.0) / safe_q)
-    return jnp.where(near, nearly_one, _surprisals(q) - _surprisals(p))
+    far_p, far_q = jnp.where(near, 1.0, p), jnp.where(near, 1.0, q)
+    return jnp.where(near, nearly_one, _surprisals(far_q) - _surprisals(far_p))
 
 
 @jax.custom_jvp
@@ -383,6 +397,17 @@ def _contrast(p, q):
 
 
 @jax.custom_jvp
+def _log1p(u):
+    return jnp.log1p(u)
+
+
+@_log1p.defjvp
+def _log1p_jvp(primals, tangents):
+    (u,), (u_dot,) = primals, tangents
+    return _log1p(u), softmax.times(u_dot, _reciprocal(1 + u))
+
+
+@jax.custom_jvp
 def _jensen_shannon_terms(p, q):
     # With u = (p − q)/(p + q) the term is ¼ (p + q) [(1+u) log(1+u) + (1−u) log(1−u)], and the
     # bracket is log(1 − u²) + 2u artanh u, in which, for small u, little cancels.
@@ -397,5 +422,5 @@ def _jensen_shannon_terms(p, q):
 def _jensen_shannon_terms_jvp(primals, tangents):
     (p, q), (p_dot, q_dot) = primals, tangents
     u = _contrast(p, q)
-    value_dot = 0.5 * (softmax.times(p_dot, jnp.log1p(u)) + softmax.times(q_dot, jnp.log1p(-u)))
+    value_dot = 0.5 * (softmax.times(p_dot, _log1p(u)) + softmax.times(q_dot, _log1p(-u)))
     return _jensen_shannon_terms(p, q), value_dot

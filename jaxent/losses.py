@@ -36,7 +36,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Array, Bool, Float, Integer, Real
 
 from jaxent import _arguments as arguments
 from jaxent import _softmax as softmax
@@ -244,7 +244,7 @@ def generalized_cross_entropy(
     logits: Float[ArrayLike, "..."],
     targets: ArrayLike,
     *,
-    exponent: Float[ArrayLike, ""] = 0.7,
+    exponent: Real[ArrayLike, ""] = 0.7,
     axis: type_of_axis = -1,
     where: Bool[ArrayLike, "..."] | None = None,
 ) -> Float[Array, "..."]:
@@ -293,7 +293,7 @@ def softmax_focal_loss(
     logits: Float[ArrayLike, "..."],
     targets: ArrayLike,
     *,
-    gamma: Float[ArrayLike, ""] = 2.0,
+    gamma: Real[ArrayLike, ""] = 2.0,
     axis: type_of_axis = -1,
     where: Bool[ArrayLike, "..."] | None = None,
 ) -> Float[Array, "..."]:
@@ -498,8 +498,8 @@ def logit_squared_error(
     logits: Float[ArrayLike, "..."],
     targets: ArrayLike,
     *,
-    true_class_weight: Float[ArrayLike, ""] = 1.0,
-    true_class_value: Float[ArrayLike, ""] = 1.0,
+    true_class_weight: Real[ArrayLike, ""] = 1.0,
+    true_class_value: Real[ArrayLike, ""] = 1.0,
     axis: type_of_axis = -1,
     where: Bool[ArrayLike, "..."] | None = None,
 ) -> Float[Array, "..."]:
@@ -719,7 +719,7 @@ def _binary_cross_entropy_jvp(primals, tangents):
 
 def smooth_labels(
     labels: ArrayLike,
-    alpha: Float[ArrayLike, ""],
+    alpha: Real[ArrayLike, ""],
     *,
     axis: type_of_axis = -1,
     where: Bool[ArrayLike, "..."] | None = None,
@@ -758,8 +758,9 @@ def smooth_labels(
         labels = labels.astype(float)
     arguments.check_number(alpha, "alpha", at_least=0.0, at_most=1.0)
     axes = arguments.as_axes(axis, labels.shape)
-    where = arguments.as_mask(where, labels.shape, axes)
-    arguments.check_mass_is_kept(labels, where, axes)
+    if where is not None:
+        where = arguments.as_mask(where, labels.shape, axes)
+        arguments.check_mass_is_kept(labels, where, axes)
     return _run_smooth_labels(axes, labels, alpha, where)
 
 

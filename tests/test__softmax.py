@@ -1,0 +1,240 @@
+"""The losses that promise digits, held to 50 of them wherever digits are hard to keep.
+
+Value, gradient (reverse and forward) and Hessian diagonal (forward over reverse, reverse over
+reverse) of the public losses, through `jax.jit`, in every dtype. Errors are in units in the last
+place, of the largest entry of the row where there are several.
+"""
+
+from contextlib import nullcontext
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+
+from experiments.digits import truth
+from jaxent import information, losses
+
+HALF = ("float16", "bfloat16")
+DTYPES = (*HALF, "float32", "float64")
+CROSS_ENTROPY, LABELS, KL, BRIER, ENTROPY, BINARY = (
+    "cross-entropy",
+    "cross-entropy of labels",
+    "KL",
+    "Brier",
+    "entropy",
+    "binary cross-entropy",
+)
+LOSSES = {
+    CROSS_ENTROPY: (losses.softmax_cross_entropy, truth.cross_entropy),
+    LABELS: (losses.softmax_cross_entropy_with_integer_labels, truth.cross_entropy),
+    KL: (losses.softmax_kl_divergence, truth.kl_divergence),
+    BRIER: (losses.softmax_brier_score, truth.brier_score),
+    ENTROPY: (lambda z, p: information.entropy_of_logits(z), truth.entropy_of_logits),
+    BINARY: (
+        lambda s, y: losses.sigmoid_binary_cross_entropy(s, y)[0],
+        truth.binary_cross_entropy,
+    ),
+}
+every_loss = pytest.mark.parametrize("name", list(LOSSES))
+every_softmax_loss = pytest.mark.parametrize("name", [name for name in LOSSES if name != BINARY])
+every_dtype = pytest.mark.parametrize("dtype", DTYPES)
+
+
+class Results(NamedTuple):
+    """A loss's value and its derivatives by each class, or the errors of these."""
+
+    value: Any
+    reverse: Any
+    forward: Any
+    forward_over_reverse: Any
+    reverse_over_reverse: Any
+
+
+@lru_cache
+def program(name, batched):
+    """All that is tested of a loss, with derivatives by the classes that are asked for."""
+    loss, _ = LOSSES[name]
+    gradient = jax.grad(loss)
+
+    def by_class(z, p, i):
+        at_i = jnp.zeros_like(z).at[i].set(1)
+        _, forward = jax.jvp(lambda z: loss(z, p), (z,), (at_i,))
+        _, forward_over_reverse = jax.jvp(lambda z: gradient(z, p)[i], (z,), (at_i,))
+        return forward, forward_over_reverse, jax.grad(lambda z: gradient(z, p)[i])(z)[i]
+
+    def of_row(z, p, classes):
+        derivatives = jax.vmap(partial(by_class, z, p))(classes)
+        return Results(loss(z, p), gradient(z, p)[classes], *derivatives)
+
+    return jax.jit(jax.vmap(of_row, (0, 0, None)) if batched else of_row)
+
+
+def evaluate(name, dtype, logits, targets, classes):
+    with jax.enable_x64(True) if dtype == "float64" else nullcontext():
+        given = np.argmax(targets, -1) if name == LABELS else targets
+        received = program(name, logits.ndim == 2)(logits, given, np.asarray(classes))
+    assert {x.dtype for x in received} == {np.dtype(dtype)}
+    return Results(*map(np.asarray, received))
+
+
+def errors_of_row(name, dtype, region, received, expected, targets):
+    ulps = partial(truth.ulps, dtype=dtype)
+    value_size = expected.value_size if region == truth.NEARLY_EQUAL else None
+    gradient_size = None
+    if name in (CROSS_ENTROPY, KL) and region in (truth.NEARLY_EQUAL, truth.LIGHTLY_SMOOTHED):
+        # what is left of q Σp − p here is of the size of the rounding of Σp
+        gradient_size = mpmath.mpf(float(max(targets)))
+    return Results(
+        ulps([received.value], [expected.value], size=value_size),
+        *(ulps(x, expected.gradient, size=gradient_size) for x in received[1:3]),
+        *(ulps(x, expected.hessian_diagonal, size=expected.hessian_size) for x in received[3:]),
+    )
+
+
+@lru_cache
+def errors(name, dtype, padding=0):
+    """The worst of each region; `padding` adds so many classes that cannot happen."""
+    regions = (truth.binary_regions if name == BINARY else truth.regions)(np.dtype(dtype))
+    if name == LABELS:
+        regions = {k: region for k, region in regions.items() if region.labels is not None}
+    if name == BRIER:
+        del regions[truth.NEARLY_EQUAL]  # there q is rounded by as much as q − p
+    logits, targets = map(np.concatenate, zip(*regions.values(), strict=True))
+    received = evaluate(
+        name,
+        dtype,
+        np.pad(logits, ((0, 0), (0, padding)), constant_values=-np.inf),
+        np.pad(targets, ((0, 0), (0, padding))),
+        range(logits.shape[1]),
+    )
+    rows = zip(
+        [name for name, region in regions.items() for _ in region.logits],
+        map(Results, *received),
+        map(LOSSES[name][1], logits, targets),
+        targets,
+        strict=True,
+    )
+    found = {region: [] for region in regions}
+    for region, *row in rows:
+        found[region].append(errors_of_row(name, dtype, region, *row))
+    return {region: Results(*map(max, zip(*rows, strict=True))) for region, rows in found.items()}
+
+
+@lru_cache
+def shuffled(counts):
+    """The kind of every class, and where each kind occurs first."""
+    kinds = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    return kinds, np.unique(kinds, return_index=True)[1]
+
+
+def value_limit(name, dtype, region):
+    if dtype in HALF:
+        return 1
+    return 20 if name == KL or region.endswith("right") else 5
+
+
+def gradient_limit(name, dtype, region):
+    if dtype in HALF:
+        return 1
+    return 100 if name == BRIER and region.startswith(("offset", "±")) else 32
+
+
+def hessian_limit(name, dtype, region):
+    return 1 if dtype in HALF else 64
+
+
+def million_limit(name, dtype, region):
+    return 1 if dtype in HALF else 50
+
+
+LIMITS = {
+    "value": value_limit,
+    "reverse": gradient_limit,
+    "forward": gradient_limit,
+    "forward_over_reverse": hessian_limit,
+    "reverse_over_reverse": hessian_limit,
+}
+
+
+def beyond(limits, name, dtype, errors):
+    """The errors that are not within their limits."""
+    return {
+        (region, mode): getattr(results, mode)
+        for region, results in errors.items()
+        for mode, limit in limits.items()
+        if not getattr(results, mode) <= limit(name, dtype, region)
+    }
+
+
+@every_dtype
+@every_loss
+def test_value_gradient_and_hessian_diagonal_keep_their_digits(name, dtype):
+    assert beyond(LIMITS, name, dtype, errors(name, dtype)) == {}
+
+
+@every_softmax_loss
+def test_classes_that_cannot_happen_cost_no_digits(name):
+    assert beyond(LIMITS, name, "float32", errors(name, "float32", padding=64)) == {}
+
+
+@every_dtype
+@every_softmax_loss
+def test_a_million_classes_cost_few_digits(name, dtype):
+    found = {}
+    for region, (logits, targets, counts) in truth.million_classes(np.dtype(dtype)).items():
+        if name == LABELS and targets[0] != 1:
+            continue
+        kinds, first = shuffled(counts)
+        received = evaluate(name, dtype, logits[kinds], targets[kinds], first[:2])
+        expected = LOSSES[name][1](logits, targets, counts)
+        expected = expected._replace(
+            gradient=expected.gradient[:2], hessian_diagonal=expected.hessian_diagonal[:2]
+        )
+        found[region] = errors_of_row(name, dtype, region, received, expected, targets)
+    limits = {**LIMITS, "value": million_limit}
+    assert beyond(limits, name, dtype, found) == {}
+
+
+@every_softmax_loss
+def test_a_single_class_has_no_gradient(name):
+    logits = np.array([[0.0], [3.3], [-1e4], [-np.inf]], np.float32)
+    targets = np.full_like(logits, 1.0 if name == LABELS else 0.7)
+    received = evaluate(name, "float32", logits, targets, [0])
+    expected = [LOSSES[name][1](*row).value for row in zip(logits, targets, strict=True)]
+    assert truth.ulps(received.value, expected, np.float32) <= 5
+    assert not np.any(received[1:])
+
+
+EXACT = {
+    "cross_entropy": {},
+    "kl_divergence": {},
+    "brier_score": {},
+    "entropy_of_logits": {},
+    "mean_squared_error": {},
+    "mean_absolute_error": {},
+    "generalized_cross_entropy": {"exponent": 0.7},
+    "focal_loss": {"gamma": 2.0},
+    "squentropy": {},
+    "logit_squared_error": {"weight": 3.0, "value": 2.0},
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_the_truth_of_a_derivative_is_the_derivative_of_the_truth(name):
+    logits, targets, step = [0.5, -1.25, 2.0], [0.25, 0.125, 0.5], 2.0**-20
+
+    def exactly(change, i):
+        moved = [z + change * (i == j) for j, z in enumerate(logits)]
+        return getattr(truth, name)(moved, targets, **EXACT[name])
+
+    for i in range(3):
+        below, here, above = (exactly(change, i) for change in (-step, 0, step))
+        slope = (above.value - below.value) / (2 * step)
+        assert float(slope) == pytest.approx(float(here.gradient[i]), rel=1e-9, abs=1e-12)
+        if here.hessian_diagonal is not None:
+            bend = (above.gradient[i] - below.gradient[i]) / (2 * step)
+            assert float(bend) == pytest.approx(float(here.hessian_diagonal[i]), rel=1e-9)

@@ -1,0 +1,234 @@
+"""Hessians and their eigenvalues, against the closed forms."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxent import curvature, losses
+
+BRIER_SMOOTHNESS = (39 + 55 * np.sqrt(33)) / 576
+BRIER_LEAST = (39 - 55 * np.sqrt(33)) / 576
+
+
+@pytest.fixture
+def double():
+    with jax.enable_x64(True):
+        yield
+
+
+@jax.jit
+def cross_entropy(z, p):
+    return -jnp.sum(p * jax.nn.log_softmax(z))
+
+
+@jax.jit
+def brier_score(z, p):
+    return jnp.sum(jnp.square(jax.nn.softmax(z) - p))
+
+
+@jax.jit
+def raw_squared_error(z, p):
+    return jnp.sum(jnp.square(z - p))
+
+
+def softmax(z):
+    e = np.exp(z - np.max(z, -1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def jacobian(q):
+    return q[..., None] * np.eye(q.shape[-1]) - q[..., None] * q[..., None, :]
+
+
+def examples(*shape):
+    """Logits and soft targets."""
+    generator = np.random.default_rng(0)
+    return 2 * generator.normal(size=shape), softmax(generator.normal(size=shape))
+
+
+def of_one_hot(loss, q):
+    """Eigenvalues at the probabilities q, of which class 0 is the truth."""
+    q = np.asarray(q)
+    truth = np.broadcast_to(np.eye(1, q.shape[-1])[0], q.shape)
+    return np.asarray(curvature.eigenvalues(loss, np.log(q), truth))
+
+
+# ---- Hessians --------------------------------------------------------------------------------
+
+
+def test_hessian_of_cross_entropy_is_j_whatever_the_target(double):
+    logits, targets = examples(2, 3, 4)
+    received = curvature.hessian(cross_entropy, logits, targets)
+    np.testing.assert_allclose(received, jacobian(softmax(logits)), rtol=1e-11, atol=1e-14)
+
+
+def test_hessian_of_brier_score_is_the_quadratic_form_of_its_d(double):
+    logits, targets = examples(2, 3, 4)
+    q, v = softmax(logits), np.array([0.3, -1.1, 0.6, 0.9])
+    d = 2 * q - targets - (q * (q - targets)).sum(-1, keepdims=True)
+    w = v - (q @ v)[..., None]
+    received = curvature.hessian(brier_score, logits, targets) @ v @ v
+    np.testing.assert_allclose(received, 2 * (q * d * w**2).sum(-1), rtol=1e-11)
+
+
+def test_at_the_optimum_brier_score_has_twice_the_square_of_the_hessian_of_cross_entropy(double):
+    p = np.array([0.7, 0.2, 0.06, 0.04])
+    of_cross_entropy, of_brier_score = (
+        curvature.hessian(loss, np.log(p), p) for loss in (cross_entropy, brier_score)
+    )
+    np.testing.assert_allclose(of_cross_entropy, jacobian(p), atol=1e-15)
+    np.testing.assert_allclose(of_brier_score, 2 * jacobian(p) @ jacobian(p), atol=1e-15)
+    condition, squared = (
+        values[-1] / values[0]
+        for values in (
+            curvature.eigenvalues(loss, np.log(p), p) for loss in (cross_entropy, brier_score)
+        )
+    )
+    np.testing.assert_allclose(squared, condition**2, rtol=1e-11)
+
+
+# ---- eigenvalues -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 7])
+def test_eigenvalues_at_the_uniform_start(num_classes, double):
+    q = np.full(num_classes, 1 / num_classes)
+    received = of_one_hot(cross_entropy, q)
+    np.testing.assert_allclose(received, np.full(num_classes - 1, 1 / num_classes), rtol=1e-13)
+    received = of_one_hot(brier_score, q)
+    expected = [4 / num_classes**2] * (num_classes - 2) + [2 * (3 - num_classes) / num_classes**2]
+    np.testing.assert_allclose(received, np.sort(expected), atol=1e-15)
+
+
+def test_eigenvalues_are_those_of_the_hessian_but_for_the_zero_of_the_common_shift(double):
+    logits, targets = examples(2, 3, 4)
+    received = curvature.eigenvalues(brier_score, logits, targets)
+    everything = np.linalg.eigvalsh(curvature.hessian(brier_score, logits, targets))
+    assert received.shape == (2, 3, 3)
+    assert np.all(np.diff(received, axis=-1) >= 0)
+    for row in np.ndindex(2, 3):
+        kept = np.delete(everything[row], np.abs(everything[row]).argmin())
+        np.testing.assert_allclose(received[row], kept, rtol=1e-11, atol=1e-15)
+
+
+def test_eigenvalues_of_raw_logits_are_those_within_the_plane_of_a_constant_sum(double):
+    # the whole Hessian is 2 + 6·(1, …, 1)ᵀ(1, …, 1)/C, the second term across that plane
+    def loss(z, p):
+        return raw_squared_error(z, p) + 3 * jnp.square(jnp.sum(z)) / z.size
+
+    np.testing.assert_allclose(curvature.eigenvalues(loss, *examples(4)), [2, 2, 2], rtol=1e-13)
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 7])
+def test_cross_entropy_is_convex_and_never_steeper_than_one_half(num_classes, double):
+    logits, targets = examples(500, num_classes)
+    values = curvature.eigenvalues(cross_entropy, 2 * logits, targets)
+    assert values.min() > -1e-15
+    assert values.max() <= 0.5
+    halves = np.r_[0.5, 0.5, np.full(num_classes - 2, 1e-9)]
+    np.testing.assert_allclose(of_one_hot(cross_entropy, halves)[-1], 0.5, rtol=1e-8)
+
+
+def test_brier_score_of_two_classes_attains_its_smoothness_and_its_least_eigenvalue(double):
+    # a fine grid in the gap; near an extremum the error is quadratic in its spacing
+    gaps = np.linspace(-8, 8, 16001)
+    logits = np.stack([gaps / 2, -gaps / 2], -1)
+    truth = np.tile([1.0, 0.0], (len(gaps), 1))
+    received = curvature.eigenvalues(brier_score, logits, truth)
+    np.testing.assert_allclose(received.max(), BRIER_SMOOTHNESS, rtol=1e-6)
+    np.testing.assert_allclose(received.min(), BRIER_LEAST, rtol=1e-6)
+    assert received.max() <= BRIER_SMOOTHNESS + 1e-15
+    assert received.min() >= BRIER_LEAST - 1e-15
+
+
+def test_brier_score_of_more_classes_stays_within_the_bounds_of_two(double):
+    q = softmax(3 * np.random.default_rng(1).normal(size=(20000, 4)))
+    received = of_one_hot(brier_score, q)
+    assert received.max() <= BRIER_SMOOTHNESS
+    assert received.min() >= BRIER_LEAST
+
+
+def test_convexity_of_brier_score_by_the_probability_of_the_truth(double):
+    generator = np.random.default_rng(2)
+
+    def least_eigenvalues(a):
+        rest = softmax(3 * generator.normal(size=(len(a), 3)))
+        return of_one_hot(brier_score, np.column_stack([a, (1 - a)[:, None] * rest]))[:, 0]
+
+    assert np.all(least_eigenvalues(generator.uniform(0.01, 1 / 3, 1000)) < 0)
+    assert np.all(least_eigenvalues(generator.uniform(0.5, 0.99, 1000)) > -1e-16)
+    # in between it depends on how the wrong mass is spread: for three classes d = 0 where it is
+    even, one = [0.4, 0.3, 0.3], [0.4, 0.6 - 1e-6, 1e-6]
+    signs = {bool(of_one_hot(brier_score, q)[0] >= 0) for q in (even, one)}
+    assert signs == {True, False}
+
+
+def test_convexity_criterion_of_brier_score_by_the_signs_of_d(double):
+    generator = np.random.default_rng(3)
+    q = softmax(1.5 * generator.normal(size=(1000, 4)))
+    d = 2 * q - np.eye(4)[0] - (q * (q - np.eye(4)[0])).sum(-1, keepdims=True)
+    negative = (d < 0).sum(-1)
+    expected = (negative == 0) | ((negative == 1) & ((q / d).sum(-1) <= 0))
+    np.testing.assert_array_equal(of_one_hot(brier_score, q)[:, 0] >= 0, expected)
+    assert 0.05 < expected.mean() < 0.95
+
+
+# ---- what both have in common ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_comes_back_as_it_went_in(dtype):
+    logits, targets = (jnp.asarray(x, dtype) for x in examples(2, 3))
+    for function in (curvature.hessian, curvature.eigenvalues):
+        received = function(losses.softmax_brier_score, logits, targets)
+        expected = function(
+            losses.softmax_brier_score, logits.astype(jnp.float32), targets.astype(jnp.float32)
+        )
+        assert received.dtype == dtype
+        np.testing.assert_allclose(
+            np.asarray(received, float), expected, atol=4 * float(jnp.finfo(dtype).eps)
+        )
+
+
+def test_jit_and_vmap_agree_with_eager_and_leak_nothing():
+    logits, targets = (jnp.asarray(x, jnp.float32) for x in examples(2, 3))
+    for function in (curvature.hessian, curvature.eigenvalues):
+        expected = function(brier_score, logits, targets)
+        with jax.checking_leaks(), jax.numpy_rank_promotion("raise"), jax.debug_nans(True):
+            received = jax.jit(jax.vmap(functools.partial(function, brier_score)))(logits, targets)
+        np.testing.assert_allclose(received, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_eigenvalues_can_be_differentiated(double):
+    # two classes, cross-entropy: λ = 2a(1 − a), so dλ/dz₀ = 2a(1 − a)(1 − 2a)
+    z, p = np.array([1.0, -0.5]), np.array([1.0, 0.0])
+    received = jax.grad(lambda z: curvature.eigenvalues(cross_entropy, z, p)[0])(z)
+    a = softmax(z)[0]
+    expected = 2 * a * (1 - a) * (1 - 2 * a)
+    np.testing.assert_allclose(received, [expected, -expected], rtol=1e-12)
+
+
+def test_one_class_has_a_hessian_of_zero_and_no_eigenvalues():
+    one = jnp.ones((2, 1))
+    np.testing.assert_array_equal(curvature.hessian(brier_score, one, one), jnp.zeros((2, 1, 1)))
+    assert curvature.eigenvalues(brier_score, one, one).shape == (2, 0)
+
+
+def test_bad_arguments_are_named():
+    for function, bad in itertools.product(
+        (curvature.hessian, curvature.eigenvalues),
+        (
+            (ValueError, r"same shape.*\(3,\) and \(2,\)", (jnp.ones(3), jnp.ones(2))),
+            (ValueError, "axis of classes", (jnp.array(1.0), jnp.array(1.0))),
+            (TypeError, "int32", (jnp.arange(3), jnp.ones(3))),
+        ),
+    ):
+        error, message, arguments = bad
+        with pytest.raises(error, match=message):
+            function(brier_score, *arguments)
+    with pytest.raises(ValueError, match="must be a scalar"):
+        curvature.hessian(lambda z, p: z, jnp.ones(3), jnp.ones(3))

@@ -1,0 +1,701 @@
+"""Gradients in their three spaces, and the instruments that look at a whole loss."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+
+from jaxent import gradients, losses
+
+HALVES = [jnp.bfloat16, jnp.float16]
+
+
+@pytest.fixture
+def double():
+    with jax.enable_x64(True):
+        yield
+
+
+# Losses written out, so that what is tested here does not depend on `jaxent.losses`.
+
+
+@jax.jit
+def cross_entropy(z, p):
+    return -jnp.sum(p * jax.nn.log_softmax(z))
+
+
+@jax.jit
+def brier_score(z, p):
+    return jnp.sum(jnp.square(jax.nn.softmax(z) - p))
+
+
+@jax.jit
+def raw_squared_error(z, p):
+    return jnp.sum(jnp.square(z - p))
+
+
+@jax.jit
+def unshifted_cross_entropy(z, p):
+    return jnp.log(jnp.sum(jnp.exp(z))) * jnp.sum(p) - jnp.sum(p * z)
+
+
+@jax.jit
+def hinge(z, p):
+    """Of the differences of the logits: not smooth, not of q by name, but of q alone."""
+    return jnp.maximum(0.0, 1 + jnp.max(z - 1e3 * p) - jnp.sum(z * p))
+
+
+# NumPy's softmax and J.
+
+
+def softmax(z):
+    e = np.exp(z - np.max(z, -1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def times_jacobian(q, v):
+    return q * (v - (q * v).sum(-1, keepdims=True))
+
+
+SHAPE = (2, 3, 4)
+
+
+def examples(*shape):
+    """Logits and soft targets."""
+    generator = np.random.default_rng(0)
+    return 2 * generator.normal(size=shape), softmax(generator.normal(size=shape))
+
+
+ARRAY_FUNCTIONS = [
+    gradients.logit_gradient,
+    gradients.tangent_gradient,
+    gradients.simplex_velocity,
+]
+
+
+# ---- the closed forms, at every example of a batch -------------------------------------------
+
+
+def test_gradient_of_cross_entropy_is_q_minus_p(double):
+    logits, targets = examples(*SHAPE)
+    received = gradients.logit_gradient(cross_entropy, logits, targets)
+    np.testing.assert_allclose(received, softmax(logits) - targets, rtol=1e-12, atol=1e-15)
+
+
+def test_gradient_of_brier_score_has_one_more_jacobian_and_is_never_the_larger_one(double):
+    logits, targets = examples(*SHAPE)
+    q = softmax(logits)
+    received = gradients.logit_gradient(brier_score, logits, targets)
+    expected = 2 * times_jacobian(q, q - targets)
+    np.testing.assert_allclose(received, expected, rtol=1e-12, atol=1e-15)
+    assert np.all(np.linalg.norm(received, axis=-1) <= np.linalg.norm(q - targets, axis=-1))
+
+
+def test_tangent_gradient_of_cross_entropy_is_minus_p_over_q_without_its_mean(double):
+    logits, targets = examples(*SHAPE)
+    ratio = targets / softmax(logits)
+    expected = ratio.mean(-1, keepdims=True) - ratio
+    received = gradients.tangent_gradient(cross_entropy, logits, targets)
+    np.testing.assert_allclose(received, expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(np.sum(received, -1), 0.0, atol=1e-11)
+
+
+def test_tangent_gradient_of_brier_score_is_twice_q_minus_p(double):
+    # so natural gradient descent on it is plain descent on cross-entropy at twice the speed
+    logits, targets = examples(*SHAPE)
+    received = gradients.tangent_gradient(brier_score, logits, targets)
+    np.testing.assert_allclose(received, 2 * (softmax(logits) - targets), rtol=1e-11, atol=1e-13)
+
+
+def test_natural_gradient_descent_on_cross_entropy_moves_q_straight_to_p(double):
+    logits, targets = examples(*SHAPE)
+    q = softmax(logits)
+    received = -times_jacobian(q, gradients.tangent_gradient(cross_entropy, logits, targets))
+    np.testing.assert_allclose(received, targets - q, rtol=1e-12, atol=1e-14)
+
+
+def test_velocity_of_cross_entropy_is_minus_j_times_q_minus_p(double):
+    logits, targets = examples(*SHAPE)
+    q = softmax(logits)
+    received = gradients.simplex_velocity(cross_entropy, logits, targets)
+    expected = -times_jacobian(q, q - targets)
+    np.testing.assert_allclose(received, expected, rtol=1e-11, atol=1e-15)
+    np.testing.assert_allclose(np.sum(received, -1), 0.0, atol=1e-15)
+
+
+def test_velocity_of_brier_score_is_minus_two_j_squared_times_q_minus_p(double):
+    logits, targets = examples(*SHAPE)
+    q = softmax(logits)
+    received = gradients.simplex_velocity(brier_score, logits, targets)
+    expected = -2 * times_jacobian(q, times_jacobian(q, q - targets))
+    np.testing.assert_allclose(received, expected, rtol=1e-11, atol=1e-15)
+
+
+def test_velocity_of_raw_squared_error_is_what_a_small_step_of_descent_does_to_q(double):
+    logits, targets = examples(*SHAPE)
+    step = 1e-4 * 2 * (logits - targets)
+    expected = (softmax(logits - step) - softmax(logits + step)) / 2e-4
+    received = gradients.simplex_velocity(raw_squared_error, logits, targets)
+    np.testing.assert_allclose(received, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", [losses.generalized_cross_entropy, hinge])
+def test_tangent_gradient_is_the_slope_of_the_loss_over_the_simplex(loss, double):
+    z, p = examples(4)
+    received = gradients.tangent_gradient(loss, z, p)
+    direction = np.array([0.3, -1.1, 0.6, 0.2])
+    _, expected = jax.jvp(
+        lambda q: loss(jnp.log(q), jnp.asarray(p)), (jnp.asarray(softmax(z)),), (direction,)
+    )
+    np.testing.assert_allclose(received @ direction, expected, rtol=1e-10)
+
+
+def test_velocity_of_a_nearly_certain_q_keeps_its_digits():
+    # two classes, the wrong one ahead by the margin: a′ = 2a(1 − a)²
+    margins = np.array([-30.0, -10.0, 10.0, 30.0])
+    with mpmath.workdps(50):
+        a = [1 / (1 + mpmath.exp(mpmath.mpf(margin))) for margin in margins]
+        expected = np.array([float(2 * x * (1 - x) ** 2) for x in a])  # pyright: ignore
+    logits = jnp.stack([jnp.zeros(4), jnp.asarray(margins)], -1)
+    truth = jnp.tile(jnp.array([1.0, 0.0]), (4, 1))
+    received = gradients.simplex_velocity(losses.softmax_cross_entropy, logits, truth)
+    np.testing.assert_allclose(received, np.stack([expected, -expected], -1), rtol=1e-6)
+
+
+def test_a_loss_of_labels_can_be_examined_through_argmax():
+    logits, targets = jnp.array([0.3, -1.0, 2.0]), jnp.array([0.0, 1.0, 0.0])
+    received = gradients.logit_gradient(
+        lambda z, p: losses.softmax_cross_entropy_with_integer_labels(z, p.argmax()),
+        logits,
+        targets,
+    )
+    np.testing.assert_allclose(received, softmax(np.asarray(logits)) - targets, atol=1e-7)
+
+
+# ---- what the three have in common -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", ARRAY_FUNCTIONS)
+def test_jit_and_vmap_agree_with_eager_and_leak_nothing(function):
+    logits, targets = (jnp.asarray(x, jnp.float32) for x in examples(3, 4))
+    expected = function(brier_score, logits, targets)
+    with jax.checking_leaks(), jax.numpy_rank_promotion("raise"), jax.debug_nans(True):
+        received = jax.jit(jax.vmap(functools.partial(function, brier_score)))(logits, targets)
+    np.testing.assert_allclose(received, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_half_precision_comes_back_as_it_went_in(dtype):
+    logits, targets = (jnp.asarray(x, dtype) for x in examples(3, 4))
+    for function in ARRAY_FUNCTIONS:
+        received = function(losses.softmax_brier_score, logits, targets)
+        expected = function(
+            losses.softmax_brier_score, logits.astype(jnp.float32), targets.astype(jnp.float32)
+        )
+        assert received.dtype == dtype
+        # g is rounded once by the loss, and the quotient or product with q once more
+        scale = np.abs(expected).max(-1, keepdims=True)
+        assert np.all(np.abs(received - expected) <= 4 * jnp.finfo(dtype).eps * scale)
+
+
+def test_integer_and_boolean_targets_are_cast_and_an_empty_batch_stays_empty():
+    logits = jnp.array([0.3, -1.0, 2.0])
+    for function in ARRAY_FUNCTIONS:
+        expected = function(cross_entropy, logits, jnp.array([0.0, 1.0, 0.0]))
+        for targets in (jnp.array([0, 1, 0]), jnp.array([False, True, False])):
+            np.testing.assert_array_equal(function(cross_entropy, logits, targets), expected)
+        empty = function(cross_entropy, jnp.ones((0, 3)), jnp.ones((0, 3)))
+        assert empty.shape == (0, 3)
+
+
+def test_a_nan_logit_makes_its_row_nan_and_no_other():
+    logits = jnp.array([[0.0, jnp.nan, 1.0], [0.0, 1.0, 2.0]])
+    for function in ARRAY_FUNCTIONS:
+        received = function(losses.softmax_brier_score, logits, jnp.full((2, 3), 0.5))
+        assert np.isnan(received[0]).all()
+        assert np.isfinite(received[1]).all()
+
+
+def test_a_row_without_any_possible_class_is_zero():
+    logits = jnp.full((2, 3), -jnp.inf)
+    for function in ARRAY_FUNCTIONS:
+        received = function(losses.softmax_brier_score, logits, jnp.zeros((2, 3)))
+        np.testing.assert_array_equal(received, 0.0)
+
+
+@pytest.mark.parametrize("function", ARRAY_FUNCTIONS)
+def test_bad_arguments_are_named(function):
+    three = jnp.ones(3)
+    with pytest.raises(ValueError, match=r"same shape.*\(3,\) and \(2, 3\)"):
+        function(cross_entropy, three, jnp.ones((2, 3)))
+    with pytest.raises(ValueError, match=r"same shape.*\(2, 3\) and \(2, 1\)"):
+        function(cross_entropy, jnp.ones((2, 3)), jnp.ones((2, 1)))
+    with pytest.raises(ValueError, match="axis of classes"):
+        function(cross_entropy, jnp.array(1.0), jnp.array(1.0))
+    with pytest.raises(TypeError, match="int32"):
+        function(cross_entropy, jnp.array([1, 2, 3]), three)
+
+
+@pytest.mark.parametrize("function", ARRAY_FUNCTIONS)
+def test_a_loss_that_does_not_return_a_scalar_is_told_what_it_returned(function):
+    with pytest.raises(ValueError, match=r"shape \(3,\), must be a scalar.*returned shape \(3,\)"):
+        function(lambda z, p: z * p, jnp.ones((2, 3)), jnp.ones((2, 3)))
+    with pytest.raises(ValueError, match=r"must be a scalar.*returned shape \(1,\)"):
+        function(lambda z, p: jnp.sum(z, keepdims=True), jnp.ones(3), jnp.ones(3))
+    with pytest.raises(ValueError, match=r"must be a scalar.*returned a tuple"):
+        function(lambda z, p: (jnp.sum(z), p), jnp.ones(3), jnp.ones(3))
+
+
+# ---- where the tangent gradient is not defined -----------------------------------------------
+
+
+def test_an_impossible_class_has_no_part_in_the_tangent_gradient():
+    with jax.debug_nans(True):
+        received = gradients.tangent_gradient(
+            losses.softmax_cross_entropy,
+            jnp.array([1.0, -jnp.inf, 2.0]),
+            jnp.array([0.25, 0.0, 0.75]),
+        )
+    ratio = np.array([0.25, 0.75]) / softmax(np.array([1.0, 2.0]))
+    np.testing.assert_allclose(received[jnp.array([0, 2])], ratio.mean() - ratio, rtol=1e-5)
+    assert received[1] == 0
+
+
+def test_tangent_gradient_is_nan_where_q_underflows_and_the_next_row_is_not():
+    logits, targets = jnp.array([[0.0, 120.0], [0.0, 80.0]]), jnp.array([[1.0, 0.0]] * 2)
+    received = gradients.tangent_gradient(losses.softmax_cross_entropy, logits, targets)
+    assert np.isnan(received[0]).all()
+    expected = np.exp(80) / 2 * np.array([-1.0, 1.0])
+    np.testing.assert_allclose(received[1], expected, rtol=1e-5)
+
+
+RAW_LOSSES = {
+    "squared error": raw_squared_error,
+    "jaxent.logit_squared_error": losses.logit_squared_error,
+    "squentropy": losses.squentropy,
+    "a sigmoid for each class": lambda z, p: jnp.sum(jnp.logaddexp(0.0, z) - p * z),
+    "cross-entropy with a penalty on log Z": (
+        lambda z, p: cross_entropy(z, p) + 1e-4 * jnp.square(jax.nn.logsumexp(z))
+    ),
+    # shifted by −1 and by −4 a parabola may return to its value, not by both
+    "a parabola about 5/2": lambda z, p: jnp.square(jnp.mean(z) - 2.5),
+}
+
+
+@pytest.mark.parametrize("loss", RAW_LOSSES.values(), ids=RAW_LOSSES.keys())
+def test_a_loss_that_reads_raw_logits_has_no_tangent_gradient(loss):
+    for dtype in (jnp.float32, jnp.bfloat16):
+        with pytest.raises(ValueError, match="reads raw logits"):
+            gradients.tangent_gradient(jax.jit(loss), jnp.zeros(3, dtype), jnp.zeros(3, dtype))
+
+
+def test_a_loss_of_one_raw_logit_has_no_tangent_gradient_and_a_loss_of_one_probability_has():
+    one = jnp.ones(1)
+    with pytest.raises(ValueError, match="reads raw logits"):
+        gradients.tangent_gradient(raw_squared_error, one, one)
+    for loss in (brier_score, unshifted_cross_entropy):
+        np.testing.assert_allclose(gradients.tangent_gradient(loss, one, one), 0.0, atol=1e-7)
+
+
+def test_raw_logits_are_refused_inside_jit_vmap_and_grad_too():
+    three = jnp.ones((2, 3))
+    function = functools.partial(gradients.tangent_gradient, raw_squared_error)
+    for transformed in (
+        jax.jit(function),
+        jax.vmap(function),
+        jax.grad(lambda z, p: jnp.sum(function(z, p))),
+    ):
+        with pytest.raises(ValueError, match="reads raw logits"):
+            transformed(three, three)
+
+
+def test_a_loss_with_a_traced_parameter_is_not_refused():
+    z, p = jnp.array([0.0, 1.0, 3.0]), jnp.array([1.0, 0.0, 0.0])
+
+    def scaled(loss, scale):
+        return gradients.tangent_gradient(lambda z, p: scale * loss(z, p), z, p)
+
+    received = jax.jit(jax.vmap(functools.partial(scaled, brier_score)))(jnp.array([1.0, 2.0]))
+    expected = 2 * (softmax(np.array(z)) - p)
+    np.testing.assert_allclose(received, jnp.stack([expected, 2 * expected]), rtol=1e-5)
+    unchecked = jax.jit(functools.partial(scaled, raw_squared_error))(1.0)
+    assert unchecked.shape == (3,)
+
+
+def test_careless_losses_of_q_are_not_taken_for_losses_of_raw_logits():
+    logits = jnp.zeros(1000, jnp.float16)
+    targets = logits.at[0].set(1)
+    for loss in (
+        unshifted_cross_entropy,
+        hinge,
+        lambda z, p: cross_entropy(z.astype(jnp.bfloat16), p),
+    ):
+        assert np.isfinite(gradients.tangent_gradient(loss, logits, targets)).all()
+
+
+# ---- profiles --------------------------------------------------------------------------------
+
+
+CLASSES = [2, 3, 10, 1000]
+
+
+def wrong_probability(margin, wrong):
+    """1 − a with all its digits."""
+    return wrong / (wrong + np.exp(-margin))
+
+
+@pytest.mark.parametrize("classes", CLASSES)
+def test_profiles_of_cross_entropy_are_the_closed_forms_to_both_ends(classes):
+    wrong = classes - 1
+    profile = gradients.gradient_profile(losses.softmax_cross_entropy, classes)
+    rest = wrong_probability(profile.margin, wrong)
+    np.testing.assert_allclose(profile.gradient_norm, np.sqrt(classes / wrong) * rest, rtol=1e-12)
+    np.testing.assert_allclose(profile.true_class_gradient, -rest, rtol=1e-12)
+    np.testing.assert_allclose(profile.value, np.log1p(wrong * np.exp(profile.margin)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("classes", CLASSES)
+def test_profiles_of_brier_score_are_the_closed_forms_and_largest_at_one_third(classes):
+    wrong = classes - 1
+    profile = gradients.gradient_profile(losses.softmax_brier_score, classes)
+    a, rest = profile.p_true, wrong_probability(profile.margin, wrong)
+    expected = 2 * a * rest**2 * (classes / wrong) ** 1.5
+    np.testing.assert_allclose(profile.gradient_norm, expected, rtol=1e-11)
+    expected = -2 * a * rest**2 * classes / wrong
+    np.testing.assert_allclose(profile.true_class_gradient, expected, rtol=1e-11)
+
+    height = 8 / 27 * (classes / wrong) ** 1.5
+    assert 0.999 * height < profile.gradient_norm.max() <= height
+    assert abs(a[profile.gradient_norm.argmax()] - 1 / 3) < 0.02
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_profiles_with_the_wrong_mass_on_one_class_are_the_closed_forms(classes):
+    profile = gradients.gradient_profile(losses.softmax_cross_entropy, classes, wrong_mass="one")
+    a, rest = profile.p_true, wrong_probability(profile.margin, 1)
+    np.testing.assert_allclose(profile.gradient_norm, np.sqrt(2) * rest, rtol=1e-12)
+    profile = gradients.gradient_profile(losses.softmax_brier_score, classes, wrong_mass="one")
+    np.testing.assert_allclose(profile.gradient_norm, 4 * np.sqrt(2) * a * rest**2, rtol=1e-11)
+
+
+def test_default_profile_is_symmetric_in_log_odds_and_goes_beyond_a_millionth():
+    profile = gradients.gradient_profile(losses.softmax_brier_score, 10)
+    log_odds = -(profile.margin + np.log(9))
+    np.testing.assert_allclose(log_odds, -log_odds[::-1], atol=1e-12)
+    assert log_odds.max() > np.log(1e6)
+    np.testing.assert_allclose(profile.p_true, 1 / (1 + np.exp(-log_odds)), rtol=1e-12)
+
+
+def test_profile_is_float64_without_x64_and_can_be_computed_with():
+    profile = gradients.gradient_profile(losses.softmax_brier_score, 3)
+    assert {x.dtype for x in profile} == {np.dtype(np.float64)}
+    assert profile.gradient_norm.argmax() > 0
+    assert jnp.ones(3).dtype == jnp.float32
+
+
+def test_points_may_be_margins_or_probabilities_of_any_shape():
+    margin = np.array([[-3.0, 0.0], [1.0, 4.0]])
+    by_margin = gradients.gradient_profile(brier_score, 4, margin=margin)
+    by_p_true = gradients.gradient_profile(brier_score, 4, p_true=1 / (1 + 3 * np.exp(margin)))
+    assert by_margin.gradient_norm.shape == (2, 2)
+    assert by_margin.logits.shape == (2, 2, 4)
+    for received, expected in zip(by_p_true, by_margin, strict=True):
+        np.testing.assert_allclose(received, expected, rtol=1e-12, atol=1e-14)
+    assert gradients.gradient_profile(brier_score, 4, margin=4).gradient_norm.shape == ()
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_profile_has_the_dtype_of_its_points(dtype):
+    points = jnp.array([-2.0, 4.0], dtype)
+    profile = gradients.gradient_profile(losses.softmax_cross_entropy, 3, margin=points)
+    assert {x.dtype for x in profile} == {jnp.dtype(dtype)}
+    expected = np.sqrt(1.5) * wrong_probability(np.array([-2.0, 4.0]), 2)
+    np.testing.assert_allclose(
+        np.asarray(profile.gradient_norm, float), expected, rtol=4 * float(jnp.finfo(dtype).eps)
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16])
+def test_classes_without_mass_have_finite_logits_and_no_probability(dtype):
+    profile = gradients.gradient_profile(
+        lambda z, p: jnp.sum(z), 5, wrong_mass="one", margin=np.array([-9.0, 9.0], dtype)
+    )
+    assert np.isfinite(profile.logits.astype(float)).all()
+    gaps = profile.logits.astype(float) - profile.logits.astype(float).max(-1, keepdims=True)
+    assert (np.exp(gaps[:, 2:]).astype(dtype) == 0).all()
+
+
+def test_logits_with_mass_sum_to_zero():
+    even = gradients.gradient_profile(raw_squared_error, 4, margin=np.array([3.0]))
+    np.testing.assert_allclose(even.logits, [[-2.25, 0.75, 0.75, 0.75]])
+    np.testing.assert_allclose(even.value, [3.25**2 + 3 * 0.75**2])
+    one = gradients.gradient_profile(raw_squared_error, 4, margin=np.array([3.0]), wrong_mass="one")
+    np.testing.assert_allclose(one.logits[0, :2], [-1.5, 1.5])
+
+
+def test_norms_do_not_underflow_when_they_are_squared():
+    points = jnp.array([-60.0, -50.0])
+    profile = gradients.gradient_profile(losses.softmax_cross_entropy, 2, margin=points)
+    np.testing.assert_allclose(profile.gradient_norm, np.sqrt(2) * np.exp(points), rtol=1e-5)
+
+
+def test_profile_can_be_jitted_mapped_and_differentiated():
+    def norm(scale, margin):
+        return gradients.gradient_profile(
+            lambda z, p: scale * brier_score(z, p), 3, margin=margin
+        ).gradient_norm
+
+    margin = jnp.array([0.5, 2.0])
+    eager = norm(1.0, margin)
+    np.testing.assert_allclose(jax.jit(norm)(2.0, margin), 2 * eager, rtol=1e-5)
+    in_double = jax.vmap(norm, (0, None))(jnp.array([1.0, 3.0]), np.array([0.5, 2.0]))
+    assert in_double.dtype == jnp.float32
+    np.testing.assert_allclose(in_double, jnp.stack([eager, 3 * eager]), rtol=1e-5)
+    np.testing.assert_allclose(jax.jacfwd(norm)(1.0, margin), eager, rtol=1e-5)
+
+
+def test_default_profile_can_be_jitted_without_x64():
+    expected = gradients.gradient_profile(losses.softmax_brier_score, 3)
+    received = jax.jit(lambda: gradients.gradient_profile(losses.softmax_brier_score, 3))()
+    assert received.gradient_norm.dtype == jnp.float32
+    np.testing.assert_allclose(received.gradient_norm, expected.gradient_norm, rtol=1e-6)
+
+
+def test_bad_profiles_are_refused():
+    profile = functools.partial(gradients.gradient_profile, cross_entropy)
+    with pytest.raises(ValueError, match="at least 2, but it is 1"):
+        profile(1)
+    with pytest.raises(TypeError):
+        profile(2.5)  # pyright: ignore
+    with pytest.raises(ValueError, match=r"\"even\" or \"one\".*'some'"):
+        profile(3, wrong_mass="some")  # pyright: ignore
+    with pytest.raises(ValueError, match="not as both"):
+        profile(3, margin=1.0, p_true=0.5)
+    for p_true in (0.0, 1.0, -0.1, 1.5, np.nan):
+        with pytest.raises(ValueError, match="strictly between 0 and 1"):
+            profile(3, p_true=np.array([0.5, p_true]))
+    for margin in (np.inf, np.nan):
+        with pytest.raises(ValueError, match="must be finite"):
+            profile(3, margin=margin)
+    with pytest.raises(ValueError, match="must be a scalar"):
+        gradients.gradient_profile(lambda z, p: z, 3)
+
+
+# ---- fields ----------------------------------------------------------------------------------
+
+
+def test_field_points_are_regular_symmetric_strictly_inside_and_one_is_uniform(double):
+    q = np.asarray(gradients.gradient_field(brier_score, jnp.array([1.0, 0.0, 0.0])).q)
+    assert q.shape == (325, 3)
+    np.testing.assert_allclose(q.sum(-1), 1.0, rtol=1e-15)
+    assert q.min() > 0
+    steps = q * 25 - 1 / 3
+    np.testing.assert_allclose(steps, steps.round(), atol=1e-12)
+    points = {tuple(row) for row in steps.round().astype(int).tolist()}
+    assert len(points) == 325
+    assert points == {(j, k, i) for i, j, k in points} == {(j, i, k) for i, j, k in points}
+    assert (8, 8, 8) in points
+
+
+@pytest.mark.parametrize("target", [[0.0, 1.0, 0.0], [0.2, 0.5, 0.3]])
+def test_field_holds_the_values_gradients_and_velocities_of_its_points(target, double):
+    target = np.array(target)
+    field = gradients.gradient_field(brier_score, target, resolution=7)
+    q = np.asarray(field.q)
+    np.testing.assert_allclose(field.logits.sum(-1), 0.0, atol=1e-14)
+    np.testing.assert_allclose(softmax(np.asarray(field.logits)), q, rtol=1e-14)
+    np.testing.assert_allclose(field.values, np.square(q - target).sum(-1), rtol=1e-12)
+    expected = 2 * times_jacobian(q, q - target)
+    np.testing.assert_allclose(field.gradients, expected, rtol=1e-11, atol=1e-15)
+    expected = -times_jacobian(q, expected)
+    np.testing.assert_allclose(field.velocities, expected, rtol=1e-11, atol=1e-15)
+
+
+def test_field_of_a_loss_of_raw_logits_is_that_of_logits_that_sum_to_zero():
+    target = jnp.array([1.0, 0.0, 0.0])
+    field = gradients.gradient_field(raw_squared_error, target)
+    np.testing.assert_allclose(field.gradients, 2 * (field.logits - target), rtol=1e-6)
+
+
+def test_field_can_be_jitted_and_mapped_over_targets_and_accepts_integers():
+    field = functools.partial(gradients.gradient_field, brier_score, resolution=5)
+    mapped = jax.jit(jax.vmap(field))(jnp.eye(3))
+    expected = field(jnp.array([0, 1, 0]))
+    for received, of_one in zip(mapped, expected, strict=True):
+        np.testing.assert_allclose(received[1], of_one, rtol=1e-5, atol=1e-6)
+
+
+def test_bad_fields_are_refused():
+    with pytest.raises(ValueError, match=r"\(3,\), but it has \(4,\)"):
+        gradients.gradient_field(cross_entropy, jnp.ones(4))
+    with pytest.raises(ValueError, match=r"\(3,\), but it has \(2, 3\)"):
+        gradients.gradient_field(cross_entropy, jnp.ones((2, 3)))
+    with pytest.raises(ValueError, match="at least 1, but it is 0"):
+        gradients.gradient_field(cross_entropy, jnp.ones(3), resolution=0)
+    with pytest.raises(TypeError):
+        gradients.gradient_field(cross_entropy, jnp.ones(3), resolution=2.5)  # pyright: ignore
+
+
+# ---- are the derivatives right? --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        losses.softmax_cross_entropy,
+        losses.softmax_brier_score,
+        losses.generalized_cross_entropy,
+        raw_squared_error,
+        lambda z, p: cross_entropy(z / 0.05, p),
+    ],
+)
+def test_right_derivatives_agree_to_a_trillionth(loss):
+    check = gradients.check_derivatives(loss, *examples(3, 4))
+    assert check.finite_difference.relative < 1e-12
+    assert check.finite_difference.absolute < 10 * check.uncertainty
+    assert check.forward_mode is not None
+    assert check.forward_mode.relative < 1e-14
+    assert check.closed_form is None
+    assert check.gradient.dtype == np.float64
+
+
+def test_closed_form_is_held_against_the_gradient_and_a_wrong_one_is_found():
+    logits, targets = examples(3, 4)
+
+    def one_wrong_sign(z, p):
+        return (jax.nn.softmax(z) - p) * jnp.where(jnp.arange(4) == 2, -1, 1)
+
+    right, wrong = (
+        gradients.check_derivatives(cross_entropy, logits, targets, closed_form=formula)
+        for formula in (lambda z, p: jax.nn.softmax(z) - p, one_wrong_sign)
+    )
+    assert right.closed_form is not None
+    assert right.closed_form.relative < 1e-15
+    assert wrong.closed_form is not None
+    residual = softmax(logits) - targets
+    row = np.abs(residual[:, 2]).argmax()
+    assert tuple(map(int, wrong.closed_form.entry)) == (row, 2)
+    np.testing.assert_allclose(wrong.closed_form.absolute, 2 * abs(residual[row, 2]), rtol=1e-12)
+    np.testing.assert_allclose(
+        wrong.closed_form.relative, 2 * abs(residual[row, 2]) / np.abs(residual).max(), rtol=1e-12
+    )
+
+
+def test_a_wrong_derivative_rule_is_found():
+    @jax.custom_jvp
+    def wrong(z, p):
+        return cross_entropy(z, p)
+
+    @wrong.defjvp
+    def rule(primals, tangents):
+        value, tangent = jax.jvp(cross_entropy, primals, tangents)
+        return value, tangent + 1e-6 * tangents[0][1]
+
+    check = gradients.check_derivatives(wrong, *examples(4))
+    np.testing.assert_allclose(check.finite_difference.absolute, 1e-6, rtol=1e-6)
+    assert tuple(map(int, check.finite_difference.entry)) == (1,)
+    assert check.uncertainty < 1e-11
+
+
+def test_a_stopped_gradient_is_found():
+    def stopped(z, p):
+        return -jnp.sum(p * (z - jax.lax.stop_gradient(jax.nn.logsumexp(z))))
+
+    z, p = examples(4)
+    check = gradients.check_derivatives(stopped, z, p)
+    np.testing.assert_allclose(check.finite_difference.absolute, softmax(z).max(), rtol=1e-10)
+
+
+def test_a_reverse_mode_that_is_not_the_transpose_of_forward_mode_is_found():
+    def halved_in_reverse(z):
+        return jax.lax.custom_linear_solve(
+            lambda x: x, z, lambda _, b: b, transpose_solve=lambda _, b: b / 2
+        )
+
+    check = gradients.check_derivatives(
+        lambda z, p: cross_entropy(halved_in_reverse(z), p), *examples(4)
+    )
+    assert check.forward_mode is not None
+    np.testing.assert_allclose(check.forward_mode.relative, 0.5, rtol=1e-12)
+    np.testing.assert_allclose(check.finite_difference.relative, 0.5, rtol=1e-10)
+
+
+def test_a_custom_vjp_is_checked_without_forward_mode():
+    @jax.custom_vjp
+    def custom(z, p):
+        return cross_entropy(z, p)
+
+    custom.defvjp(
+        lambda z, p: (cross_entropy(z, p), (z, p)),
+        lambda saved, cotangent: (cotangent * (jax.nn.softmax(saved[0]) - saved[1]), None),
+    )
+    check = gradients.check_derivatives(custom, *examples(4))
+    assert check.forward_mode is None
+    assert check.finite_difference.relative < 1e-12
+
+
+def test_near_a_kink_the_step_shrinks_and_on_it_the_uncertainty_tells():
+    def kinked(z, p):
+        return cross_entropy(z, p) + jnp.abs(z[0] - 1)
+
+    targets = np.array([0.2, 0.3, 0.5])
+    near = gradients.check_derivatives(kinked, np.array([1.001, 0.3, -0.2]), targets)
+    assert near.finite_difference.absolute < 1e-10
+    on = gradients.check_derivatives(kinked, np.array([1.0001, 0.3, -0.2]), targets)
+    assert on.finite_difference.absolute > 1e-3
+    assert on.uncertainty > 1e-3
+
+
+def test_a_loss_that_rounds_to_float32_is_known_to_be_uncertain():
+    def rounded(z, p):
+        return cross_entropy(z.astype(jnp.float32), p.astype(jnp.float32))
+
+    check = gradients.check_derivatives(rounded, *examples(4))
+    assert 1e-8 < check.uncertainty < 1e-3
+    assert check.finite_difference.absolute < 1e-3
+
+
+def test_a_nan_is_the_largest_difference():
+    check = gradients.check_derivatives(
+        lambda z, p: jnp.sum(jnp.where(z > 0, jnp.sqrt(z), 0.0)), np.array([1.0, -1.0]), np.ones(2)
+    )
+    assert tuple(map(int, check.finite_difference.entry)) == (1,)
+    assert np.isnan(check.finite_difference.absolute)
+
+
+def test_checks_can_be_jitted_and_mapped():
+    logits, targets = (jnp.asarray(x, jnp.float32) for x in examples(2, 3))
+
+    def check(z, p):
+        return gradients.check_derivatives(
+            brier_score, z, p, closed_form=lambda z, p: jax.grad(brier_score)(z, p)
+        )
+
+    for transformation in (jax.jit, jax.vmap):
+        received = transformation(check)(logits, targets)
+        assert received.gradient.dtype == jnp.float32
+        np.testing.assert_allclose(
+            received.gradient,
+            gradients.logit_gradient(brier_score, logits, targets),
+            rtol=1e-4,
+            atol=1e-6,
+        )
+        assert np.all(received.finite_difference.relative < 1e-11)
+        assert received.closed_form is not None
+        assert np.all(received.closed_form.relative < 1e-13)
+
+
+def test_bad_checks_are_refused():
+    with pytest.raises(ValueError, match="same shape"):
+        gradients.check_derivatives(cross_entropy, jnp.ones(3), jnp.ones(2))
+    with pytest.raises(TypeError, match="floating"):
+        gradients.check_derivatives(cross_entropy, jnp.arange(3), jnp.ones(3))
+    with pytest.raises(ValueError, match="must be a scalar"):
+        gradients.check_derivatives(lambda z, p: z, jnp.ones(3), jnp.ones(3))
+    with pytest.raises(ValueError, match=r"closed form.*shape \(3,\).*returned shape \(\)"):
+        gradients.check_derivatives(
+            cross_entropy, jnp.ones(3), jnp.ones(3), closed_form=cross_entropy
+        )
