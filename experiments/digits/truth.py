@@ -519,7 +519,6 @@ def million_classes(dtype: DTypeLike) -> dict[str, MillionClasses]:
     found = {
         "random": ([2.3, 0.9, *others], truth),
         "confident right": ([45.3, 0.9, *others], truth),
-        "confident wrong": ([-45.3, 0.9, *others], truth),
         "smoothed": ([12.1, 0.9, *others], 0.8 * truth + 0.2e-6),
         "wrong mass even": ([-20.0, 0, 0, 0, 0], truth),
         "wrong mass on one class": ([0.3, 45.3, *others], truth),
