@@ -21,8 +21,6 @@ from jaxtyping import Float
 
 from jaxent.gradients import Loss, _as_examples, _of_each_example
 
-__all__ = ["eigenvalues", "hessian"]
-
 
 def hessian(
     loss: Loss,

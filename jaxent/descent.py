@@ -76,7 +76,21 @@ class Escape(NamedTuple):
 
 
 def record_loss(params: PyTree, value: Float[Array, ""], grad: PyTree) -> Float[Array, ""]:
-    """Record the value of the objective: a [steps] array."""
+    """Record the value of the objective: a [steps] array.
+
+    Args:
+        params, value, grad: one state, as `descend` hands it over.
+
+    Returns:
+        The value, a scalar.
+
+    Example:
+        >>> import jax.numpy as jnp, optax
+        >>> from jaxent.descent import descend, record_loss
+        >>> half = optax.sgd(0.25)  # halves x each step
+        >>> print(descend(lambda x: x**2, jnp.array(1.0), half, steps=3, record=record_loss).record)
+        [1.     0.25   0.0625]
+    """
     return value
 
 
@@ -85,12 +99,42 @@ def record_gradient_norm(params: PyTree, value: Float[Array, ""], grad: PyTree) 
 
     It keeps its digits where the squares of the gradient would underflow or overflow. Half
     precision is summed in float32.
+
+    Args:
+        params, value, grad: one state, as `descend` hands it over.
+
+    Returns:
+        The norm, a scalar.
+
+    Example:
+        >>> import jax.numpy as jnp, optax
+        >>> from jaxent.descent import descend, record_gradient_norm
+        >>> start, sgd = jnp.array([0.6, 0.8]), optax.sgd(0.25)
+        >>> result = descend(lambda x: x @ x, start, sgd, steps=3, record=record_gradient_norm)
+        >>> print(result.record)
+        [2.  1.  0.5]
     """
     return _norm(grad)
 
 
 def record_path(params: PyTree, value: Float[Array, ""], grad: PyTree) -> PyTree:
-    """Record the parameters themselves: a leaf of shape S becomes one of shape [steps, *S]."""
+    """Record the parameters themselves: a leaf of shape S becomes one of shape [steps, *S].
+
+    Args:
+        params, value, grad: one state, as `descend` hands it over.
+
+    Returns:
+        The parameters.
+
+    Example:
+        >>> import jax.numpy as jnp, optax
+        >>> from jaxent.descent import descend, record_path
+        >>> start, sgd = jnp.array([4.0, -4.0]), optax.sgd(0.25)
+        >>> print(descend(lambda x: x @ x, start, sgd, steps=3, record=record_path).record)
+        [[ 4. -4.]
+         [ 2. -2.]
+         [ 1. -1.]]
+    """
     return params
 
 

@@ -40,25 +40,11 @@ from jaxtyping import Float, Integer
 from jaxent import _arguments as arguments
 from jaxent._softmax import jacobian_product, shifted
 
-__all__ = [
-    "DerivativeCheck",
-    "Difference",
-    "GradientField",
-    "GradientProfile",
-    "Loss",
-    "check_derivatives",
-    "gradient_field",
-    "gradient_profile",
-    "logit_gradient",
-    "simplex_velocity",
-    "tangent_gradient",
-]
-
 Loss: TypeAlias = Callable[[Array, Array], Array]
 """``loss(logits, targets)``: of one example, [C] and [C], a scalar."""
 
 
-# ---- one example at a time -------------------------------------------------------------------
+# One example at a time
 
 
 def _as_examples(logits: ArrayLike, targets: ArrayLike) -> tuple[Array, Array]:
@@ -102,7 +88,7 @@ def _over_leading_axes(
     return function(logits, targets)
 
 
-# ---- the three spaces ------------------------------------------------------------------------
+# The three spaces
 
 
 def logit_gradient(
@@ -293,7 +279,7 @@ def _refuse_raw_logits(loss: Loss, num_classes: int, dtype: Any) -> None:
         )
 
 
-# ---- instruments -----------------------------------------------------------------------------
+# Instruments
 
 
 class GradientProfile(NamedTuple):

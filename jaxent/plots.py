@@ -66,6 +66,14 @@ def plot_gradient_profile(
 
     Raises:
         ValueError: `against` is neither of the two.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from jaxent import gradients, losses, plots
+        >>> profile = gradients.gradient_profile(losses.softmax_brier_score, 3)
+        >>> curve, *zeros = plots.plot_gradient_profile(Figure().add_subplot(), profile)
+        >>> print(f"{curve.get_ydata().max():.4f}")  # at p_true = 1/3
+        0.5443
     """
     if against == "p_true":
         ax.set_xscale("logit")
@@ -208,6 +216,17 @@ def plot_simplex_field(
     Raises:
         TypeError: the axes are not ternary.
         ValueError: `magnitude` is neither of the two.
+
+    Example:
+        >>> import jax
+        >>> from matplotlib.figure import Figure
+        >>> from jaxent import gradients, losses, plots
+        >>> truth = jax.numpy.array([1.0, 0.0, 0.0])
+        >>> field = gradients.gradient_field(losses.softmax_cross_entropy, truth)
+        >>> figure = Figure()
+        >>> ax = figure.add_subplot(projection="ternary")
+        >>> colours, arrows = plots.plot_simplex_field(ax, field)
+        >>> colour_bar = figure.colorbar(colours, label="gradient norm")
     """
     ax = _as_ternary(ax, class_names)
     if magnitude not in ("gradient", "velocity"):
@@ -274,6 +293,18 @@ def plot_simplex_path(
     Raises:
         TypeError: the axes are not ternary.
         ValueError: the path is not [steps, 3].
+
+    Example:
+        >>> import jax, optax
+        >>> from matplotlib.figure import Figure
+        >>> from jaxent import descent, losses, plots
+        >>> start, p = jax.numpy.array([-3.0, 0.0, 1.0]), jax.numpy.array([0.7, 0.2, 0.1])
+        >>> fit = descent.fit(
+        ...     losses.softmax_cross_entropy, start, p, optax.sgd(1.0),
+        ...     steps=50, record=descent.record_path,
+        ... )
+        >>> ax = Figure().add_subplot(projection="ternary")
+        >>> path, begin, end = plots.plot_simplex_path(ax, jax.nn.softmax(fit.record))
     """
     ax = _as_ternary(ax, class_names)
     path = _as_floats(path)
