@@ -396,15 +396,12 @@ def _contrast(p, q):
     return (p - q) / jnp.where(both == 0, 1.0, both)
 
 
-@jax.custom_jvp
-def _log1p(u):
-    return jnp.log1p(u)
-
-
-@_log1p.defjvp
-def _log1p_jvp(primals, tangents):
-    (u,), (u_dot,) = primals, tangents
-    return _log1p(u), softmax.times(u_dot, _reciprocal(1 + u))
+def _log_of_share(p, q):
+    """log(2p/(p + q)), to the last digit also where p is nearly q, or next to nothing beside it."""
+    u = _contrast(p, q)
+    near = jnp.abs(u) < 0.5
+    share = jnp.where(near, 1.0, 2 * p) / jnp.where(near, 1.0, p + q)
+    return jnp.where(near, jnp.log1p(jnp.where(near, u, 0.0)), -_surprisals(share))
 
 
 @jax.custom_jvp
@@ -421,6 +418,6 @@ def _jensen_shannon_terms(p, q):
 @_jensen_shannon_terms.defjvp
 def _jensen_shannon_terms_jvp(primals, tangents):
     (p, q), (p_dot, q_dot) = primals, tangents
-    u = _contrast(p, q)
-    value_dot = 0.5 * (softmax.times(p_dot, _log1p(u)) + softmax.times(q_dot, _log1p(-u)))
+    by_p, by_q = _log_of_share(p, q), _log_of_share(q, p)
+    value_dot = 0.5 * (softmax.times(p_dot, by_p) + softmax.times(q_dot, by_q))
     return _jensen_shannon_terms(p, q), value_dot

@@ -17,7 +17,8 @@ All of them share these rules.
 - `where` is a boolean mask. It broadcasts to the logits and keeps classes, or has the shape of the
   result and keeps examples.
 - A logit of −inf is a class that cannot happen. A row in which no class is kept and possible has
-  loss 0 and gradient 0, whatever its target. NaN and +inf make their row NaN, and no other.
+  loss 0 and gradient 0, whatever its target. NaN, and where there is a softmax also +inf, makes
+  its own row NaN and no other.
 - float16 and bfloat16 are computed in float32 and rounded once; the result has the dtype of the
   logits. Numbers below the smallest normal one (1.2e-38 in float32) are flushed to zero on CPUs.
 - Values, gradients and second derivatives keep their digits where Q is sure of itself, right or
@@ -286,7 +287,10 @@ def generalized_cross_entropy(
 def _generalized_cross_entropy(axes, z, p, kept, exponent):
     # log q is held above −∞, where neither q^γ nor its derivative by γ can tell the difference
     log_q = jnp.maximum(-softmax.surprisal(axes, z), -jnp.sqrt(jnp.finfo(z.dtype).max))
-    return jnp.sum(p * (-jnp.expm1(exponent * log_q) / exponent), axes)
+    x = exponent * log_q
+    # JAX differentiates expm1 to expm1 + 1, which is 0 long before the exponential is
+    power_minus_one = jnp.where(x < -1, jnp.exp(x) - 1, jnp.expm1(x))
+    return jnp.sum(p * (-power_minus_one / exponent), axes)
 
 
 def softmax_focal_loss(
@@ -590,7 +594,8 @@ def _squentropy(axes, z, p, kept):
     wrong_classes = _number_of_classes(axes, z, kept) - 1
     wrong_mass = softmax.expand(jnp.sum(p, axes), axes) - p
     raw = jnp.where(kept & ((wrong_mass != 0) | jnp.isfinite(z)), z, 0.0)
-    squares = jnp.sum(jnp.where(kept, wrong_mass * jnp.square(raw), 0.0), axes)
+    # in this order, because 0·∞ is no weight of a square that overflows
+    squares = jnp.sum(jnp.where(kept, (wrong_mass * raw) * raw, 0.0), axes)
     return softmax.cross_entropy(axes, z, p) + squares / jnp.maximum(wrong_classes, 1.0)
 
 

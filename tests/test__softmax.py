@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import mpmath
 import numpy as np
 import pytest
 
@@ -81,13 +80,9 @@ def evaluate(name, dtype, logits, targets, classes):
     return Results(*map(np.asarray, received))
 
 
-def errors_of_row(name, dtype, region, received, expected, targets):
+def errors_of_row(dtype, region, received, expected):
     ulps = partial(truth.ulps, dtype=dtype)
-    value_size = expected.value_size if region == truth.NEARLY_EQUAL else None
-    gradient_size = None
-    if name in (CROSS_ENTROPY, KL) and region in (truth.NEARLY_EQUAL, truth.LIGHTLY_SMOOTHED):
-        # what is left of q Σp − p here is of the size of the rounding of Σp
-        gradient_size = mpmath.mpf(float(max(targets)))
+    value_size, gradient_size = truth.sizes(region, expected)
     return Results(
         ulps([received.value], [expected.value], size=value_size),
         *(ulps(x, expected.gradient, size=gradient_size) for x in received[1:3]),
@@ -112,23 +107,15 @@ def errors(name, dtype, padding=0):
         range(logits.shape[1]),
     )
     rows = zip(
-        [name for name, region in regions.items() for _ in region.logits],
+        [region for region, (logits, _) in regions.items() for _ in logits],
         map(Results, *received),
         map(LOSSES[name][1], logits, targets),
-        targets,
         strict=True,
     )
     found = {region: [] for region in regions}
     for region, *row in rows:
-        found[region].append(errors_of_row(name, dtype, region, *row))
+        found[region].append(errors_of_row(dtype, region, *row))
     return {region: Results(*map(max, zip(*rows, strict=True))) for region, rows in found.items()}
-
-
-@lru_cache
-def shuffled(counts):
-    """The kind of every class, and where each kind occurs first."""
-    kinds = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
-    return kinds, np.unique(kinds, return_index=True)[1]
 
 
 def value_limit(name, dtype, region):
@@ -187,13 +174,13 @@ def test_a_million_classes_cost_few_digits(name, dtype):
     for region, (logits, targets, counts) in truth.million_classes(np.dtype(dtype)).items():
         if name == LABELS and targets[0] != 1:
             continue
-        kinds, first = shuffled(counts)
+        kinds, first = truth.shuffled(counts)
         received = evaluate(name, dtype, logits[kinds], targets[kinds], first[:2])
         expected = LOSSES[name][1](logits, targets, counts)
         expected = expected._replace(
             gradient=expected.gradient[:2], hessian_diagonal=expected.hessian_diagonal[:2]
         )
-        found[region] = errors_of_row(name, dtype, region, received, expected, targets)
+        found[region] = errors_of_row(dtype, region, received, expected)
     limits = {**LIMITS, "value": million_limit}
     assert beyond(limits, name, dtype, found) == {}
 
@@ -202,8 +189,8 @@ def test_a_million_classes_cost_few_digits(name, dtype):
 def test_a_single_class_has_no_gradient(name):
     loss, exactly = LOSSES[name]
     value_and_gradient = jax.jit(jax.value_and_grad(loss))
-    p = np.float32([1.0 if name == LABELS else 0.7])
-    for z in np.float32([[0.0], [3.3], [-1e4], [-np.inf]]):
+    p = np.array([1.0 if name == LABELS else 0.7], np.float32)
+    for z in np.array([[0.0], [3.3], [-1e4], [-np.inf]], np.float32):
         value, gradient = value_and_gradient(z, 0 if name == LABELS else p)
         assert truth.ulps([value], [exactly(z, p).value], "float32") <= 5
         assert gradient == 0
