@@ -182,10 +182,10 @@ def _cross_entropy(axes, z, p):
     return jnp.sum(p, axes) * jnp.log1p(tail) + 2 * half_below
 
 
-def cross_entropy_residual(axes, z, p):
+def cross_entropy_residual(axes, z, p, mass=None):
     """q Σp − p, the gradient of −Σ p log q, also where P does not sum to one."""
     _, e, tail = shifted(axes, z)
-    mass = expand(jnp.sum(p, axes), axes)
+    mass = expand(jnp.sum(p, axes) if mass is None else mass, axes)
     return ((e * mass - p) - p * expand(tail, axes)) * expand(1 / (1 + tail), axes)
 
 
@@ -196,17 +196,21 @@ def _cross_entropy_partials(axes, z, p):
 cross_entropy = with_partials(_cross_entropy, _cross_entropy_partials)
 
 
-def _kullback_leibler(axes, z, p):
-    # With M = Σp the value is Σ [p log(p/(Mq)) + (Mq − p)] + M log M. Every bracket is at least
-    # zero, and to first order blind to the rounding of its Mq, so that nothing cancels where P and
-    # Q are nearly equal. What remains is the rounding of M itself: P is split into a part whose sum
-    # is exact and a small rest.
-    _, e, tail = shifted(axes, z)
+def _mass(axes, p):
+    """Σ p, and what rounding took from it: the sum of a coarse part is exact, the rest small."""
     split = 2.0 ** (jnp.finfo(p.dtype).nmant - 1)  # multiples of 1/split add up exactly to 4
     coarse = jnp.floor(p * split) / split
     coarse_mass, fine_mass = jnp.sum(coarse, axes), jnp.sum(p - coarse, axes)
     mass = coarse_mass + fine_mass
-    rounding = (coarse_mass - mass) + fine_mass
+    return mass, (coarse_mass - mass) + fine_mass
+
+
+def _kullback_leibler(axes, z, p):
+    # With M = Σp the value is Σ [p log(p/(Mq)) + (Mq − p)] + M log M. Every bracket is at least
+    # zero, and to first order blind to the rounding of its Mq, so that nothing cancels where P and
+    # Q are nearly equal. What remains is the rounding of M itself.
+    _, e, tail = shifted(axes, z)
+    mass, rounding = _mass(axes, p)
     # In the logarithm q is held above underflow; what that leaves out comes from the logits.
     floor = 0.7 * math.log(jnp.finfo(p.dtype).tiny)
     top = expand(jax.lax.optimization_barrier(top_logit(axes, z)), axes)
@@ -229,26 +233,38 @@ def _kullback_leibler(axes, z, p):
 def _kullback_leibler_partials(axes, z, p):
     log_p = jnp.log(jnp.where(p == 0, 1.0, p))
     by_p = jnp.where(p == 0, -jnp.inf, log_p + surprisal(axes, z) + 1)
-    return cross_entropy_residual(axes, z, p), by_p
+    mass, _ = _mass(axes, p)  # the value's own sum, lest there be two
+    return cross_entropy_residual(axes, z, p, mass), by_p
 
 
 kullback_leibler = with_partials(_kullback_leibler, _kullback_leibler_partials)
 
 
+def _residual_from_top(axes, z, p):
+    """q − p at the top class, whose e is 1, and q − p of every class relative to that.
+
+    Written out, because a compiler that computes q − p twice, with two roundings, would not
+    subtract it from itself.
+    """
+    _, e, tail = shifted(axes, z)
+    tail, scale = expand(tail, axes), expand(1 / (1 + tail), axes)
+    p_top = at_top(axes, e, p)
+    of_top = ((1 - p_top) - p_top * tail) * scale
+    return of_top, (((e - p) - (1 - p_top)) - (p - p_top) * tail) * scale
+
+
 def _squared_distance(axes, z, p):
-    return jnp.sum(jnp.square(residual(axes, z, p)), axes)
+    of_top, relative = _residual_from_top(axes, z, p)
+    return jnp.sum(jnp.square(relative + of_top), axes)
 
 
 def _squared_distance_partials(axes, z, p):
-    # 2 J (q − p), with q − p relative to the top class, whose e is 1: written out, because a
-    # compiler that computes q − p twice, with two roundings, would not subtract it from itself.
+    # 2 J (q − p), and J annihilates what is common to all classes
     _, e, tail = shifted(axes, z)
-    scale = expand(1 / (1 + tail), axes)
-    p_top = at_top(axes, e, p)
-    r = (((e - p) - (1 - p_top)) - (p - p_top) * expand(tail, axes)) * scale
-    q = e * scale
-    gradient = 2 * q * (r - expand(jnp.sum(q * r, axes), axes))
-    return gradient, -2 * residual(axes, z, p)
+    _, r = _residual_from_top(axes, z, p)
+    scale = 1 / (1 + tail)
+    mean = jnp.sum(e * r, axes) * scale
+    return expand(2 * scale, axes) * e * (r - expand(mean, axes)), -2 * residual(axes, z, p)
 
 
 squared_distance = with_partials(_squared_distance, _squared_distance_partials)
