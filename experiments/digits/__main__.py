@@ -1,12 +1,15 @@
-"""How many digits are right?  `python -m experiments.digits` prints the answer as Markdown.
+"""How many digits of a loss are right?  `python -m experiments.digits` prints it as Markdown.
 
-Each number is the worst error over the rows of a region, in units in the last place of float32:
-1 is as good as rounding, 8 million is not a single digit. Of a gradient they are units of its row's
-largest entry. The truth is known to 50 digits (`truth.py`), the same that the tests use.
+jaxent, optax, the formulas as they stand on paper with jax.nn, and PyTorch if it is installed, over
+the inputs that the tests use, against 50 digits. It needs mpmath, which the extra `test` installs.
 """
 
 import importlib.util
+import math
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from importlib.metadata import version
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -14,152 +17,353 @@ import numpy as np
 import optax
 
 from experiments.digits import truth
-from jaxent import losses
+from jaxent import information, losses
 
 TORCH = importlib.util.find_spec("torch") is not None
-ALL_DIGITS = 2.0**23
+DTYPE = np.dtype("float32")
+MANY = 100
+EXPLANATION = f"""\
+Worst error of value / gradient, in units in the last place of float32: up to 1 is as good as
+rounding. A gradient is measured by its row's largest entry. Where Q is next to P (`lightly
+smoothed`, `P nearly Q`), the gradient of cross-entropy and KL is measured by the largest p, and KL
+by its terms. From {MANY} units on it says how many digits are right, or what came instead: `0 for
+2e-08` is a loss, or a gradient, that vanished."""
+
+Loss: TypeAlias = Callable[..., Any]
+Evaluate: TypeAlias = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def plain_cross_entropy(logits, targets):
-    return -jnp.sum(targets * jax.nn.log_softmax(logits))
+class Row(NamedTuple):
+    """What a loss is given, what the truth is given, and which partial derivatives are compared."""
+
+    region: str
+    given: tuple[np.ndarray, np.ndarray]
+    exact_arguments: tuple[Any, ...]
+    compared: np.ndarray | slice
 
 
-def plain_label_cross_entropy(logits, label):
-    return -jax.nn.log_softmax(logits)[label]
+class Column(NamedTuple):
+    """A loss, evaluated for rows of its arguments: values [rows] and gradients [rows, …]."""
+
+    heading: str
+    evaluate: Evaluate
+    exactly: truth.Formula
+    batches: Callable[[], Iterable[list[Row]]]
 
 
-def plain_kl_divergence(logits, targets):
-    return jnp.sum(targets * (jnp.log(targets) - jax.nn.log_softmax(logits)))
+class Judged(NamedTuple):
+    """A value, or a gradient, and what its errors are counted against."""
+
+    received: np.ndarray
+    expected: list[truth.Number]
+    size: truth.Number | None
+
+
+class Verdict(NamedTuple):
+    ulps: float
+    text: str
+
+
+# The inputs
+
+
+def rows_of(regions: dict[str, Any]) -> list[Row]:
+    return [
+        Row(region, given, given, slice(None))
+        for region, arrays in regions.items()
+        for given in zip(*arrays, strict=True)
+    ]
+
+
+def softmax_batches() -> Iterator[list[Row]]:
+    yield rows_of(truth.regions(DTYPE))
+    million = truth.million_classes(DTYPE).values()
+    kinds, first = truth.shuffled(next(iter(million)).counts)
+    yield [Row("a million classes", (z[kinds], p[kinds]), (z, p, n), first) for z, p, n in million]
+
+
+def label_batches() -> Iterator[list[Row]]:
+    """The rows with one-hot targets, which become labels."""
+    for batch in softmax_batches():
+        yield [
+            row._replace(given=(row.given[0], np.argmax(row.given[1])))
+            for row in batch
+            if np.count_nonzero(row.given[1]) == 1 == np.max(row.given[1])
+        ]
+
+
+def binary_batches() -> Iterator[list[Row]]:
+    yield rows_of(truth.binary_regions(DTYPE))
+
+
+def distribution_batches() -> Iterator[list[Row]]:
+    yield rows_of(truth.pairs_of_distributions(DTYPE))
+
+
+# The losses
+
+
+def with_jax(loss: Loss) -> Evaluate:
+    value_and_gradient = jax.jit(jax.vmap(jax.value_and_grad(loss)))
+
+    def evaluate(logits, targets):
+        values, gradients = value_and_gradient(logits, targets)
+        return np.asarray(values), np.asarray(gradients)
+
+    return evaluate
+
+
+def with_torch(loss: Loss) -> Evaluate:
+    import torch  # pyright: ignore[reportMissingImports]
+
+    def evaluate(logits, targets):
+        z = torch.tensor(logits, requires_grad=True)
+        values = loss(z, torch.tensor(targets))
+        (gradients,) = torch.autograd.grad(values.sum(), z)
+        return values.detach().numpy(), gradients.numpy()
+
+    return evaluate
+
+
+def by_both(function: Loss) -> Evaluate:
+    """A function of P and Q, differentiated by P and then by Q."""
+    value_and_gradients = jax.jit(jax.vmap(jax.value_and_grad(function, (0, 1))))
+
+    def evaluate(p, q):
+        values, gradients = value_and_gradients(p, q)
+        return np.asarray(values), np.concatenate(gradients, -1)
+
+    return evaluate
+
+
+def of_one(loss: Loss) -> Loss:
+    """A loss of binary logits, of the only one in a row."""
+    return lambda logits, labels: loss(logits, labels)[0]
 
 
 def optax_kl_divergence(logits, targets):
     return optax.kl_divergence(jax.nn.log_softmax(logits), targets)
 
 
-def plain_brier_score(logits, targets):
+def cross_entropy_on_paper(logits, targets):
+    return -jnp.sum(targets * jnp.log(jax.nn.softmax(logits)))
+
+
+def kl_divergence_on_paper(logits, targets):
+    return jnp.sum(jax.scipy.special.rel_entr(targets, jax.nn.softmax(logits)))
+
+
+def brier_score_on_paper(logits, targets):
     return jnp.sum((jax.nn.softmax(logits) - targets) ** 2)
 
 
-def plain_binary_cross_entropy(logits, labels):
-    likely, unlikely = jax.nn.log_sigmoid(logits), jax.nn.log_sigmoid(-logits)
-    return -labels * likely - (1 - labels) * unlikely
+def binary_cross_entropy_on_paper(logits, labels):
+    yes = jax.nn.sigmoid(logits)
+    return -labels * jnp.log(yes) - (1 - labels) * jnp.log(1 - yes)
 
 
-# name: (jaxent's, optax's, the formula with jax.nn), the truth
-LOSSES = {
-    "cross-entropy": (
-        (losses.softmax_cross_entropy, optax.softmax_cross_entropy, plain_cross_entropy),
-        truth.cross_entropy,
-    ),
-    "cross-entropy of labels": (
-        (
-            losses.softmax_cross_entropy_with_integer_labels,
-            optax.softmax_cross_entropy_with_integer_labels,
-            plain_label_cross_entropy,
-        ),
-        truth.cross_entropy,
-    ),
-    "KL divergence": (
-        (losses.softmax_kl_divergence, optax_kl_divergence, plain_kl_divergence),
+def cross_entropy_columns() -> Iterator[Column]:
+    dense = partial(Column, exactly=truth.cross_entropy, batches=softmax_batches)
+    labels = partial(Column, exactly=truth.cross_entropy, batches=label_batches)
+    yield dense("jaxent", with_jax(losses.softmax_cross_entropy))
+    yield labels("jaxent, labels", with_jax(losses.softmax_cross_entropy_with_integer_labels))
+    yield dense("optax", with_jax(optax.softmax_cross_entropy))
+    yield labels("optax, labels", with_jax(optax.softmax_cross_entropy_with_integer_labels))
+    yield dense("log of jax.nn.softmax", with_jax(cross_entropy_on_paper))
+    if TORCH:
+        from torch.nn import functional  # pyright: ignore[reportMissingImports]
+
+        cross_entropy = with_torch(partial(functional.cross_entropy, reduction="none"))
+        yield dense("torch", cross_entropy)
+        yield labels("torch, labels", cross_entropy)
+
+
+def other_columns() -> Iterator[Column]:
+    kl = partial(Column, exactly=truth.kl_divergence, batches=softmax_batches)
+    brier = partial(Column, exactly=truth.brier_score, batches=softmax_batches)
+    binary = partial(Column, exactly=truth.binary_cross_entropy, batches=binary_batches)
+    yield kl("KL: jaxent", with_jax(losses.softmax_kl_divergence))
+    yield kl("optax", with_jax(optax_kl_divergence))
+    yield kl("log of jax.nn.softmax", with_jax(kl_divergence_on_paper))
+    yield brier("Brier: jaxent", with_jax(losses.softmax_brier_score))
+    yield brier("jax.nn.softmax", with_jax(brier_score_on_paper))
+    yield binary("BCE: jaxent", with_jax(of_one(losses.sigmoid_binary_cross_entropy)))
+    yield binary("optax", with_jax(of_one(optax.sigmoid_binary_cross_entropy)))
+    yield binary("log of jax.nn.sigmoid", with_jax(of_one(binary_cross_entropy_on_paper)))
+
+
+def torch_columns() -> Iterator[Column]:
+    from torch.nn import functional  # pyright: ignore[reportMissingImports]
+
+    def summed(loss, prepare):
+        return with_torch(lambda z, p: loss(prepare(z), p, reduction="none").sum(-1))
+
+    yield Column(
+        "KL: torch",
+        summed(functional.kl_div, partial(functional.log_softmax, dim=-1)),
         truth.kl_divergence,
-    ),
-    "Brier score": ((losses.softmax_brier_score, None, plain_brier_score), truth.brier_score),
-    "binary cross-entropy": (
-        (
-            losses.sigmoid_binary_cross_entropy,
-            optax.sigmoid_binary_cross_entropy,
-            plain_binary_cross_entropy,
-        ),
+        softmax_batches,
+    )
+    yield Column(
+        "Brier: torch",
+        summed(functional.mse_loss, partial(functional.softmax, dim=-1)),
+        truth.brier_score,
+        softmax_batches,
+    )
+    yield Column(
+        "BCE: torch",
+        summed(functional.binary_cross_entropy_with_logits, lambda s: s),
         truth.binary_cross_entropy,
-    ),
-}
+        binary_batches,
+    )
 
 
-def with_jax(loss, logits, targets):
-    """Values [rows] and gradients [rows, classes]."""
+def rarer_columns() -> Iterator[Column]:
+    exponent, weight, value = float(DTYPE.type(0.7)), 3.0, 15.0
+    softmax = partial(Column, batches=softmax_batches)
+    distributions = partial(Column, batches=distribution_batches)
+    yield softmax(
+        "`information.entropy_of_logits`",
+        with_jax(lambda z, p: information.entropy_of_logits(z)),
+        truth.entropy_of_logits,
+    )
+    yield softmax(
+        "`softmax_mean_squared_error`",
+        with_jax(losses.softmax_mean_squared_error),
+        truth.mean_squared_error,
+    )
+    yield softmax(
+        "`softmax_mean_absolute_error`",
+        with_jax(losses.softmax_mean_absolute_error),
+        truth.mean_absolute_error,
+    )
+    yield softmax(
+        "`generalized_cross_entropy`",
+        with_jax(partial(losses.generalized_cross_entropy, exponent=exponent)),
+        partial(truth.generalized_cross_entropy, exponent=exponent),
+    )
+    yield softmax(
+        "`softmax_focal_loss`",
+        with_jax(losses.softmax_focal_loss),
+        partial(truth.focal_loss, gamma=2.0),
+    )
+    yield softmax("`squentropy`", with_jax(losses.squentropy), truth.squentropy)
+    yield softmax(
+        "`logit_squared_error`",
+        with_jax(
+            partial(losses.logit_squared_error, true_class_weight=weight, true_class_value=value)
+        ),
+        partial(truth.logit_squared_error, weight=weight, value=value),
+    )
+    yield Column(
+        "`sigmoid_squared_error`",
+        with_jax(of_one(losses.sigmoid_squared_error)),
+        truth.sigmoid_squared_error,
+        binary_batches,
+    )
+    yield distributions(
+        "`information.entropy`",
+        with_jax(lambda p, q: information.entropy(p)),
+        lambda p, q: truth.entropy(p),
+    )
+    for function, exactly in (
+        (information.cross_entropy, truth.cross_entropy_of_probabilities),
+        (information.kl_divergence, truth.kl_divergence_of_probabilities),
+        (information.jensen_shannon_divergence, truth.jensen_shannon_divergence),
+    ):
+        yield distributions(f"`information.{function.__name__}`", by_both(function), exactly)
 
-    def value(z, p):
-        return jnp.sum(loss(z, p))  # of one element where the loss is binary
 
-    both = jax.jit(jax.vmap(jax.value_and_grad(value)))
-    return [np.asarray(x) for x in both(logits, targets)]
+# The verdicts
 
 
-def with_torch(name, logits, targets):
-    import torch  # pyright: ignore[reportMissingImports]
-    import torch.nn.functional as F  # pyright: ignore[reportMissingImports]
-
-    z = torch.tensor(logits, requires_grad=True)
-    p = torch.tensor(targets)
-    if name.startswith("cross-entropy"):
-        values = F.cross_entropy(z, p, reduction="none")
-    elif name == "KL divergence":
-        values = F.kl_div(F.log_softmax(z, -1), p, reduction="none").sum(-1)
-    elif name == "Brier score":
-        values = ((F.softmax(z, -1) - p) ** 2).sum(-1)
+def verdict(judged: list[Judged]) -> Verdict:
+    """What is worst among them."""
+    errors = [truth.ulps(*one[:2], DTYPE, one.size) for one in judged]
+    worst = max(errors)
+    received = np.concatenate([one.received for one in judged])
+    vanished = [
+        float(max(map(abs, one.expected)))
+        for one, error in zip(judged, errors, strict=True)
+        if MANY <= error < math.inf and not one.received.any()
+    ]
+    if np.isnan(received).any():
+        text = "NaN"
+    elif worst == math.inf:
+        text = "∞" if np.isinf(received).any() else "not ∞"
+    elif worst < MANY:
+        text = f"{worst:.1f}"
+    elif vanished:
+        text = f"0 for {max(vanished):.0e}"
     else:
-        values = F.binary_cross_entropy_with_logits(z, p, reduction="none").sum(-1)
-    values.sum().backward()
-    return values.detach().numpy(), z.grad.numpy()
+        digits = max(int(-math.log10(worst * float(jnp.finfo(DTYPE).eps))), 0)
+        text = f"{digits} digit" + "s" * (digits != 1)
+    return Verdict(worst, text)
 
 
-def worst_errors(name, region, received, exactly):
-    """Of the values and of the gradients of a region, in ulps."""
-    exact = [exactly(z, p) for z, p in zip(region.logits, region.targets, strict=True)]
-    nearly_equal = name == truth.NEARLY_EQUAL
-    values, gradients = received
-    value = max(
-        truth.ulps([v], [x.value], np.float32, size=x.value_size if nearly_equal else None)
-        for v, x in zip(values, exact, strict=True)
+def verdicts(column: Column) -> dict[str, tuple[Verdict, Verdict]]:
+    """On value and gradient, by line: regions differ in what follows a comma share one."""
+    found: dict[str, tuple[list[Judged], list[Judged]]] = {}
+    for batch in column.batches():
+        values, gradients = column.evaluate(
+            *(np.stack(argument) for argument in zip(*(row.given for row in batch), strict=True))
+        )
+        for row, value, gradient in zip(batch, values, gradients, strict=True):
+            exact = column.exactly(*row.exact_arguments)
+            value_size, gradient_size = truth.sizes(row.region, exact)
+            line = found.setdefault(row.region.split(",")[0], ([], []))
+            line[0].append(Judged(value[None], [exact.value], value_size))
+            line[1].append(Judged(gradient[row.compared], exact.gradient, gradient_size))
+    return {line: (verdict(values), verdict(slopes)) for line, (values, slopes) in found.items()}
+
+
+# The tables
+
+
+def table(heading: Iterable[str], lines: Iterable[Iterable[str]]) -> Iterator[str]:
+    heading = list(heading)
+    for line in (heading, ["---"] * len(heading), *lines):
+        yield "| " + " | ".join(line) + " |"
+
+
+def comparison(columns: Iterable[Column]) -> Iterator[str]:
+    """A line for every region, a column for every loss."""
+    columns = list(columns)
+    of_columns = [verdicts(column) for column in columns]
+    names = dict.fromkeys(name for found in of_columns for name in found)
+    lines = (
+        [name, *(" / ".join(v.text for v in found.get(name, ())) for found in of_columns)]
+        for name in names
     )
-    gradient = max(
-        truth.ulps(g, x.gradient, np.float32) for g, x in zip(gradients, exact, strict=True)
+    return table(["", *(column.heading for column in columns)], lines)
+
+
+def summary(columns: Iterable[Column]) -> Iterator[str]:
+    """A line for every loss: the worst of it, and the exceptions."""
+
+    def cell(found, which):
+        of_lines = {name: both[which] for name, both in found.items()}
+        usual = max(v.ulps for v in of_lines.values() if v.ulps < MANY)
+        exceptions = [f"{name}: {v.text}" for name, v in of_lines.items() if v.ulps >= MANY]
+        return "; ".join([f"{usual:.1f}", *exceptions])
+
+    lines = (
+        [column.heading, cell(found, 0), cell(found, 1)]
+        for column in columns
+        for found in [verdicts(column)]
     )
-    return value, gradient
+    return table(["", "value", "gradient"], lines)
 
 
-def cell(ulps):
-    if ulps is None:
-        return "—"
-    if np.isinf(ulps):
-        return "NaN or ∞"
-    if ulps >= ALL_DIGITS / 2:
-        return "no digit"
-    return f"{ulps:.1f}" if ulps < 99.95 else f"{ulps:,.0f}"
-
-
-def table(loss):
-    (functions, exactly) = LOSSES[loss]
-    libraries = ["jaxent", "optax", "jax.nn", *(["torch"] if TORCH else [])]
-    headings = [f"{what}: {library}" for what in ("value", "gradient") for library in libraries]
-    yield "| " + " | ".join([loss, *headings]) + " |"
-    yield "|---" * (len(headings) + 1) + "|"
-    binary = loss == "binary cross-entropy"
-    regions = (truth.binary_regions if binary else truth.regions)(np.float32)
-    for name, region in regions.items():
-        if loss == "cross-entropy of labels" and region.labels is None:
-            continue
-        targets = region.labels if loss == "cross-entropy of labels" else region.targets
-        columns = []
-        for function in functions:
-            if function is None:
-                columns.append((None, None))
-                continue
-            received = with_jax(function, region.logits, targets)
-            columns.append(worst_errors(name, region, received, exactly))
-        if TORCH:
-            received = with_torch(loss, region.logits, region.targets)
-            columns.append(worst_errors(name, region, received, exactly))
-        values, gradients = zip(*columns, strict=True)
-        yield "| " + " | ".join([name, *map(cell, values), *map(cell, gradients)]) + " |"
-
-
-def main():
+def main() -> None:
     packages = ["jax", "optax", *(["torch"] if TORCH else [])]
-    print(", ".join(f"{name} {version(name)}" for name in packages) + ", float32")
-    for loss in LOSSES:
-        print()
-        print("\n".join(table(loss)))
+    print(EXPLANATION, *(f"{name} {version(name)}," for name in packages), end=" ")
+    print(f"on a {jax.default_backend().upper()}.\n\nCross-entropy:\n")
+    print(*comparison(cross_entropy_columns()), sep="\n")
+    print("\nKL divergence, Brier score and binary cross-entropy:\n")
+    print(*comparison([*other_columns(), *(torch_columns() if TORCH else [])]), sep="\n")
+    print("\nThe rest of jaxent, with the inputs on which digits are lost:\n")
+    print(*summary(rarer_columns()), sep="\n")
 
 
 if __name__ == "__main__":

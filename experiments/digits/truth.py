@@ -22,22 +22,23 @@ Number: TypeAlias = Any  # an mpmath.mpf; mpmath declares its functions as if th
 DIGITS = 50
 NOTHING_LEFT = 1e5  # e⁻¹⁰⁰⁰⁰⁰ is no part of 50 digits, and mpmath takes its time over it
 WIDEST_GAP = 750.0  # e⁻⁷⁵⁰ is below all that float64 holds: a wider gap asks for no more digits
-# Numbers below the smallest normal one are flushed to zero on CPUs; so are terms of a sum over
-# the eight classes of a region.
-FORGIVEN = 8
+# CPUs flush numbers below the smallest normal one to zero, and so two terms of each of the eight
+# classes of a region.
+FORGIVEN = 16
 
 
 class Truth(NamedTuple):
     """Exact numbers of one row.
 
-    Where terms of both signs may nearly cancel, the size is the sum of their absolute values; of
-    a Hessian diagonal, the largest of these sums.
+    Where terms may nearly cancel, their size is what an error can be counted against: the sum of
+    their absolute values for a value, the largest of these for a gradient or a Hessian diagonal.
     """
 
     value: Number
     gradient: list[Number]
     hessian_diagonal: list[Number] | None = None
     value_size: Number | None = None
+    gradient_size: Number | None = None
     hessian_size: Number | None = None
 
 
@@ -111,9 +112,10 @@ def _weighted_surprisals(row: Row) -> list[Number]:
 
 
 def _from_probabilities(row: Row, v: Sequence[Number]) -> list[Number]:
-    """J v, J = diag(q) − q qᵀ."""
-    mean = row.sum(q * x for q, x in zip(row.q, v, strict=True))
-    return [q * (x - mean) for q, x in zip(row.q, v, strict=True)]
+    """J v, J = diag(q) − q qᵀ; exactly 0 for a constant v, relative to its first."""
+    relative = [x - v[0] for x in v]
+    mean = row.sum(q * x for q, x in zip(row.q, relative, strict=True))
+    return [q * (x - mean) for q, x in zip(row.q, relative, strict=True)]
 
 
 # Losses that are held to a limit
@@ -127,6 +129,7 @@ def cross_entropy(row: Row) -> Truth:
         value=row.sum(_weighted_surprisals(row)),
         gradient=[mass * q - p for p, q in zip(row.p, row.q, strict=True)],
         hessian_diagonal=[mass * q * (1 - q) for q in row.q],
+        gradient_size=max(row.p),
     )
 
 
@@ -134,13 +137,14 @@ def cross_entropy(row: Row) -> Truth:
 def kl_divergence(row: Row) -> Truth:
     """Σ p log(p/q)."""
     pairs = zip(row.p, row.log_q, strict=True)
-    terms = [_product(p, mpmath.log(p) - log_q) if p else mpf(0) for p, log_q in pairs]
+    terms = [p * (mpmath.log(p) - log_q) if p else mpf(0) for p, log_q in pairs]
     mass = row.sum(row.p)
     return Truth(
         value=row.sum(terms),
         gradient=[mass * q - p for p, q in zip(row.p, row.q, strict=True)],
         hessian_diagonal=[mass * q * (1 - q) for q in row.q],
         value_size=row.sum(abs(term) for term in terms),
+        gradient_size=max(row.p),
     )
 
 
@@ -395,6 +399,16 @@ NEARLY_EQUAL = "P nearly Q"
 LIGHTLY_SMOOTHED = "lightly smoothed, right"
 
 
+def sizes(region: str, exact: Truth) -> tuple[Number | None, Number | None]:
+    """What the errors of value and gradient are counted against; None: against themselves.
+
+    Where Q is next to P, q Σp − p is as small as the rounding of Σp, and so are the terms of KL.
+    """
+    value = exact.value_size if region == NEARLY_EQUAL else None
+    gradient = exact.gradient_size if region in (NEARLY_EQUAL, LIGHTLY_SMOOTHED) else None
+    return value, gradient
+
+
 def regions(dtype: DTypeLike, *, rows: int = 12, seed: int = 0) -> dict[str, Region]:
     """Logits and targets of eight classes, by the name of what is hard about them."""
     random, dtype, classes = np.random.default_rng(seed), np.dtype(dtype), 8
@@ -434,7 +448,8 @@ def regions(dtype: DTypeLike, *, rows: int = 12, seed: int = 0) -> dict[str, Reg
     some = np.where(kept, soft(), 0)
     some /= some.sum(-1, keepdims=True)
     masked = np.where(random.random(shape) < 0.5, -np.inf, 3 * ordinary())
-    masked[0], masked[1, 1:] = -np.inf, -np.inf
+    masked[every, one] = 3 * random.normal(0, 2, rows)
+    masked[0, np.arange(classes) != one[0]] = -np.inf
     extremes = largest * random.choice([-1.0, 0.0, 0.5, 1.0], shape)
     high = min(1e30, largest / 2)
     even = np.append(20.0, gaps[1:])[:, None]
@@ -452,8 +467,9 @@ def regions(dtype: DTypeLike, *, rows: int = 12, seed: int = 0) -> dict[str, Reg
         LIGHTLY_SMOOTHED: (right, smoothed(one, 1e-2, 1e-3, 1e-6, 1e-30)),
         "zeros in P": (3 * ordinary(), some),
         "zeros in Q": (np.where(kept, 3 * ordinary(), -np.inf), some),
-        "zeros in Q, not in P": (np.where(kept, 3 * ordinary(), -np.inf), soft()),
+        "q = 0 < p": (np.where(kept, 3 * ordinary(), -np.inf), soft()),
         "−inf masks": (masked, one_hot(np.argmax(masked, -1))),
+        "all classes masked": (np.full(shape, -np.inf), one_hot(other)),
         "P not summing to one": (ordinary(), soft() * np.resize([0, 1e-3, 0.5, 3], rows)[:, None]),
         "±1e4": (random.uniform(-1e4, 1e4, shape), one_hot(other)),
         "±1e4, soft": (random.uniform(-1e4, 1e4, shape), soft()),
@@ -496,12 +512,48 @@ def binary_regions(dtype: DTypeLike, *, rows: int = 12, seed: int = 0) -> dict[s
         "±1e4": (random.uniform(-1e4, 1e4, rows), random.uniform(size=rows)),
         "±max": (largest * random.choice([-1.0, 1.0], rows), yes),
         "±inf": (np.inf * random.choice([-1.0, 1.0], rows), yes),
-        "undecided": (np.zeros(rows), yes),
+        "truth tied": (np.zeros(rows), yes),
     }
     return {
         name: Region(logits[:, None].astype(dtype), labels[:, None].astype(dtype))
         for name, (logits, labels) in found.items()
     }
+
+
+class Pair(NamedTuple):
+    """Rows [rows, outcomes] of two distributions P and Q."""
+
+    p: np.ndarray
+    q: np.ndarray
+
+
+def pairs_of_distributions(dtype: DTypeLike, *, rows: int = 12, seed: int = 0) -> dict[str, Pair]:
+    """P and Q over eight outcomes, by the name of what is hard about them."""
+    random, outcomes = np.random.default_rng(seed), 8
+    one_hot = np.eye(outcomes)[np.zeros(rows, int)]
+    little = np.exp(-np.linspace(1.0, widest_gap(dtype), rows))[:, None]
+    sure = np.where(one_hot == 1, 1 - little, little / (outcomes - 1))
+
+    def soft(concentration: float = 1.0) -> np.ndarray:
+        return random.dirichlet(np.full(outcomes, concentration), rows)
+
+    def some() -> np.ndarray:
+        kept = soft() * (random.random((rows, outcomes)) < 0.7)
+        return kept / kept.sum(-1, keepdims=True)
+
+    p = soft()
+    steps = np.logspace(-1, -5, rows)[:, None] * random.choice([-1, 1], (rows, outcomes))
+    found = {
+        "random": (soft(), soft()),
+        "peaked": (soft(0.1), soft(0.1)),
+        "confident right": (one_hot, sure),
+        "confident wrong": (np.roll(one_hot, 1, -1), sure),
+        "zeros in P": (some(), soft()),
+        "q = 0 < p": (soft(), some()),
+        "disjoint": (np.roll(one_hot, 1, -1), one_hot),
+        NEARLY_EQUAL: (p, p * (1 + steps)),
+    }
+    return {name: Pair(p.astype(dtype), q.astype(dtype)) for name, (p, q) in found.items()}
 
 
 class MillionClasses(NamedTuple):
@@ -519,11 +571,18 @@ def million_classes(dtype: DTypeLike) -> dict[str, MillionClasses]:
     found = {
         "random": ([2.3, 0.9, *others], truth),
         "confident right": ([45.3, 0.9, *others], truth),
-        "smoothed": ([12.1, 0.9, *others], 0.8 * truth + 0.2e-6),
         "wrong mass even": ([-20.0, 0, 0, 0, 0], truth),
         "wrong mass on one class": ([0.3, 45.3, *others], truth),
+        "smoothed": ([12.1, 0.9, *others], 0.8 * truth + 0.2e-6),
     }
     return {
         name: MillionClasses(np.asarray(logits).astype(dtype), targets.astype(dtype), counts)
         for name, (logits, targets) in found.items()
     }
+
+
+@lru_cache
+def shuffled(counts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """The kind of every class in no particular order, and where each kind occurs first."""
+    kinds = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    return kinds, np.unique(kinds, return_index=True)[1]
