@@ -12,24 +12,30 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxent import (
+        cards,
         curvature,
         descent,
         gradients,
         information,
         losses,
+        pages,
         plots,
+        portraits,
         theory,
     )
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "cards",
     "curvature",
     "descent",
     "gradients",
     "information",
     "losses",
+    "pages",
     "plots",
+    "portraits",
     "theory",
 ]
 

@@ -4,7 +4,9 @@ Shapes and dtypes are always known and always checked. Contents are checked wher
 concrete, with NumPy: that is faster than a compiled check, and a traced value has none yet.
 """
 
+import functools
 import math
+from typing import Any
 
 import jax
 import jax.core
@@ -20,6 +22,15 @@ def is_traced(x) -> bool:
 def compute_dtype(dtype):
     """What kernels compute in: float32, or float64 for float64."""
     return jnp.float64 if dtype == jnp.float64 else jnp.float32
+
+
+def name_of(function: Any) -> str:
+    """What to call a function that was handed in: its name, with the options bound to it."""
+    if isinstance(function, functools.partial):
+        options = [f"{value}" for value in function.args]
+        options += [f"{name}={value}" for name, value in function.keywords.items()]
+        return f"{name_of(function.func)}({', '.join(options)})"
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def as_array(x: ArrayLike) -> jax.Array:

@@ -1,0 +1,1 @@
+"""One web page to play with a loss."""

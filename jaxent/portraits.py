@@ -1,0 +1,1 @@
+"""One figure that shows how a loss trains."""
