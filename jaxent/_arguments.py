@@ -87,6 +87,14 @@ def check_number(x, name: str, *, above=None, at_least=None, at_most=None) -> No
         raise ValueError(f"{name} must lie in {bounds}, but it is {number}.")
 
 
+def check_count(count, name, least=1, most=None):
+    if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
+        raise TypeError(f"{name} must be an int, but it is {count!r}.")
+    if count < least or (most is not None and count > most):
+        upper = "" if most is None else f" and at most {most}"
+        raise ValueError(f"{name} must be at least {least}{upper}, but it is {count}.")
+
+
 def check_same_shape(x: jax.Array, y: jax.Array, x_name: str, y_name: str) -> None:
     if x.shape != y.shape:
         raise ValueError(

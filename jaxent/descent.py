@@ -302,7 +302,7 @@ def _descend(
     objective, operands, params, optimizer, *, steps, record, rule, tolerance, progress
 ) -> Descent:
     _check_optimizer(optimizer)
-    _check_count(steps, "steps")
+    arguments.check_count(steps, "steps")
     if record is not None and not callable(record):
         raise TypeError(
             f"record must be a function of (params, value, grad) or None, but it is {record!r}."
@@ -472,8 +472,8 @@ def escape_steps(
         [87, 3762]
     """
     _check_optimizer(optimizer)
-    _check_count(num_classes, "num_classes", least=2)
-    _check_count(max_steps, "max_steps", most=jnp.iinfo(jnp.int32).max)
+    arguments.check_count(num_classes, "num_classes", least=2)
+    arguments.check_count(max_steps, "max_steps", most=jnp.iinfo(jnp.int32).max)
     if spread not in ("even", "one"):
         raise ValueError(f'spread must be "even" or "one", but it is {spread!r}.')
     if np.ndim(margin) != 0:
@@ -655,11 +655,3 @@ def _check_optimizer(optimizer):
             "optimizer must be an optax.GradientTransformation such as optax.sgd(0.1), but it is "
             f"{optimizer!r}."
         )
-
-
-def _check_count(count, name, least=1, most=None):
-    if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
-        raise TypeError(f"{name} must be an int, but it is {count!r}.")
-    if count < least or (most is not None and count > most):
-        upper = "" if most is None else f" and at most {most}"
-        raise ValueError(f"{name} must be at least {least}{upper}, but it is {count}.")

@@ -27,7 +27,7 @@ the jit as well, because that is where JAX compiles it.
 import contextlib
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
@@ -619,7 +619,8 @@ def check_derivatives(
         except TypeError:  # a custom_vjp; whatever else could raise it has done so in reverse mode
             forward = None
         central, steps, uncertainties = _central_differences(
-            _of_each_example(_samples, loss, logits, targets)
+            _of_each_example(_samples, loss, logits, targets),
+            float(jnp.finfo(_precision(loss, logits.shape[-1])).eps),
         )
         finite_difference = _largest_difference(reverse, central)
         check = DerivativeCheck(
@@ -657,7 +658,7 @@ def _samples(value: Loss) -> Callable[[Array, Array], Array]:
 
 
 @jax.jit
-def _central_differences(samples: Array) -> tuple[Array, Array, Array]:
+def _central_differences(samples: Array, rounding_unit: float) -> tuple[Array, Array, Array]:
     """(derivatives, steps, uncertainties), each at the step that is to be trusted most."""
     weights = jnp.array([4 / 5, -1 / 5, 4 / 105, -1 / 280])
     derivatives = (samples[..., 0, :, :] - samples[..., 1, :, :]) @ weights
@@ -665,7 +666,7 @@ def _central_differences(samples: Array) -> tuple[Array, Array, Array]:
     derivatives = derivatives / steps
     # Without the rounding, small steps that agree by chance would win.
     largest = jnp.max(jnp.abs(samples), axis=(-3, -1))
-    rounding = jnp.finfo(samples.dtype).eps * largest / steps
+    rounding = rounding_unit * largest / steps
     errors = jnp.abs(derivatives[..., :-1] - derivatives[..., 1:]) + rounding[..., :-1]
     least = jnp.nanmin(errors, axis=-1, keepdims=True)
     best = _first(errors == least, axis=-1)[..., None]
@@ -674,6 +675,27 @@ def _central_differences(samples: Array) -> tuple[Array, Array, Array]:
         return jnp.take_along_axis(x, best, axis=-1)[..., 0]
 
     return at_best(derivatives), at_best(steps), at_best(errors)
+
+
+def _precision(loss: Loss, num_classes: int) -> np.dtype:
+    """The coarsest floating dtype that a loss of float64 logits rounds to on its way."""
+    example = jax.ShapeDtypeStruct((num_classes,), jnp.float64)
+    roundings = [np.dtype(np.float64), *_roundings(jax.make_jaxpr(loss)(example, example).jaxpr)]
+    return max(roundings, key=lambda dtype: float(jnp.finfo(dtype).eps))
+
+
+def _roundings(jaxpr: Any) -> Iterator[np.dtype]:
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "convert_element_type":
+            dtypes = equation.invars[0].aval.dtype, equation.outvars[0].aval.dtype
+            if all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes):
+                yield dtypes[1]
+        for inner in jax.tree.leaves(
+            list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")
+        ):
+            inner = getattr(inner, "jaxpr", inner)
+            if hasattr(inner, "eqns"):
+                yield from _roundings(inner)
 
 
 def _checked_formula(
