@@ -1,0 +1,605 @@
+"""The facts on a card, held to closed forms, to mpmath, and to losses made to have them."""
+
+import math
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import optax
+import pytest
+
+from jaxent import cards, losses, theory
+from jaxent._arguments import name_of
+from jaxent.descent import escape_steps
+
+CROSS_ENTROPY = losses.softmax_cross_entropy
+BRIER = losses.softmax_brier_score
+MSE = losses.softmax_mean_squared_error
+MAE = losses.softmax_mean_absolute_error
+HALF = partial(losses.generalized_cross_entropy, exponent=0.5)
+SEVEN = partial(losses.generalized_cross_entropy, exponent=0.7)
+FOCAL = losses.softmax_focal_loss
+RAW = losses.logit_squared_error
+SQUENTROPY = losses.squentropy
+EXAMINED = (CROSS_ENTROPY, BRIER, MSE, MAE, HALF, SEVEN, FOCAL, RAW, SQUENTROPY)
+
+
+@cache
+def card_of(loss, num_classes=3):
+    return cards.card(loss, num_classes)
+
+
+def every(*examined):
+    return [pytest.param(loss, id=name_of(loss)) for loss in examined]
+
+
+# Losses that people bring
+
+
+def temperature(logits, targets, scale=2.0):
+    return -jnp.sum(targets * jax.nn.log_softmax(logits / scale))
+
+
+def tsallis(logits, targets):
+    q = jax.nn.softmax(logits)
+    return jnp.sum(targets * (1 - q**0.5) / 0.5)
+
+
+def largest_margin(logits, targets):
+    label = targets.argmax()
+    behind = logits - logits[label] + 1.0
+    return jnp.max(jnp.where(jnp.arange(logits.size) == label, 0.0, behind))
+
+
+def weighted(logits, targets):
+    return -jnp.sum(jnp.array([1.0, 2.0, 5.0]) * targets * jax.nn.log_softmax(logits))
+
+
+def clipped(logits, targets):
+    q = jnp.clip(jax.nn.softmax(logits), 1e-3, 1.0)
+    return -jnp.sum(targets * jnp.log(q))
+
+
+def in_half_precision(logits, targets):
+    log_q = jax.nn.log_softmax(logits.astype(jnp.float16))
+    return -jnp.sum(targets * log_q.astype(logits.dtype))
+
+
+def of_three_classes_only(logits, targets):
+    q0, q1, q2 = jax.nn.softmax(logits)
+    return -(targets[0] * jnp.log(q0) + targets[1] * jnp.log(q1) + targets[2] * jnp.log(q2))
+
+
+def half_a_gradient(logits, targets):
+    q = jax.nn.softmax(logits)
+    return jnp.sum((q - targets) * (jax.lax.stop_gradient(q) - targets))
+
+
+@jax.custom_vjp
+def by_hand(logits, targets):
+    return -jnp.sum(targets * jax.nn.log_softmax(logits))
+
+
+def by_hand_forward(logits, targets):
+    return by_hand(logits, targets), (logits, targets)
+
+
+def by_hand_backward(kept, cotangent):
+    logits, targets = kept
+    return cotangent * (jax.nn.softmax(logits) - targets), None
+
+
+by_hand.defvjp(by_hand_forward, by_hand_backward)
+
+
+def lead_of_the_truth(logits, targets):
+    return jnp.sum(targets * logits) - jnp.sum((1 - targets) * logits) / (logits.size - 1)
+
+
+def slower_than_linear(logits, targets):
+    return -jnp.arcsinh(lead_of_the_truth(logits, targets))
+
+
+def constant_time(logits, targets):
+    return jnp.sum(jnp.exp(logits - jnp.sum(targets * logits)))
+
+
+def flat(logits, targets):
+    return 0.0 * jnp.sum(logits) + 1.0
+
+
+# Properness
+
+
+@pytest.mark.parametrize("loss", every(CROSS_ENTROPY, BRIER, MSE, losses.softmax_kl_divergence))
+def test_proper_scores_of_the_softmax_are_strictly_proper(loss):
+    properness = card_of(loss).properness
+    assert (properness.proper, properness.strict, properness.link) == (True, True, "softmax")
+
+
+def test_squared_error_on_logits_is_proper_for_the_logits_themselves():
+    properness = card_of(RAW).properness
+    assert (properness.proper, properness.strict, properness.link) == (True, True, "identity")
+    np.testing.assert_allclose(properness.minimizer, properness.target, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", every(MAE, HALF, SEVEN, FOCAL, SQUENTROPY, temperature, weighted))
+def test_what_is_not_proper_is_shown_a_better_q_than_p(loss):
+    properness = card_of(loss).properness
+    assert not properness.proper
+    assert not properness.strict
+
+    p = properness.target
+    at_p = p if properness.link == "identity" else np.log(p)
+    with jax.enable_x64(True):
+        values_at_p, values_at_the_least = (
+            jnp.stack([loss(jnp.asarray(z), jnp.eye(3)[label]) for label in range(3)])
+            for z in (at_p, properness.minimizer)
+        )
+        excess = p @ np.asarray(values_at_p - values_at_the_least)
+    assert excess == pytest.approx(properness.worst_excess, rel=1e-9)
+    assert excess > 1e-3
+
+
+def test_absolute_error_is_least_at_the_mode_by_as_much_as_its_formula_says():
+    properness = card_of(MAE).properness
+    p = properness.target
+    assert properness.worst_excess == pytest.approx(2 / 3 * (p.max() - p @ p), abs=1e-9)
+    np.testing.assert_allclose(properness.minimizer_q, p == p.max(), atol=1e-9)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 0.7])
+def test_generalised_cross_entropy_is_least_where_its_stationary_point_is(gamma):
+    # Σ p (1 − q^γ)/γ is least on the simplex at q ∝ p^{1/(1−γ)}
+    properness = card_of(HALF if gamma == 0.5 else SEVEN).properness
+    expected = properness.target ** (1 / (1 - gamma))
+    np.testing.assert_allclose(properness.minimizer_q, expected / expected.sum(), atol=1e-6)
+
+
+def test_a_loss_without_a_minimum_is_not_proper():
+    assert not card_of(lead_of_the_truth).properness.proper
+
+
+def test_a_constant_is_proper_but_not_strictly():
+    properness = card_of(flat).properness
+    assert (properness.proper, properness.strict) == (True, False)
+
+
+# Curvature
+
+SMOOTHNESS = (39 + 55 * math.sqrt(33)) / 576
+LEAST = (39 - 55 * math.sqrt(33)) / 576
+
+
+def second_derivative_at_most(of_the_truth, scale=1.0):
+    """2 sup |ℓ″(s)| of two classes, s the lead of the truth and a = σ(s), to 50 digits."""
+    with mpmath.workdps(50):
+
+        def curvature(s):
+            return mpmath.diff(lambda x: of_the_truth(1 / (1 + mpmath.exp(-x))), s, 2)
+
+        rough = max(np.arange(-12, 12, 0.05), key=lambda s: abs(float(curvature(mpmath.mpf(s)))))
+        at = mpmath.findroot(lambda s: mpmath.diff(curvature, s), rough)
+        return float(2 * scale * abs(curvature(at)))
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (CROSS_ENTROPY, 0.5),
+        (BRIER, SMOOTHNESS),
+        (MSE, SMOOTHNESS / 3),
+        (MAE, second_derivative_at_most(lambda a: 1 - a, 2 / 3)),
+        (HALF, second_derivative_at_most(lambda a: (1 - a**0.5) / 0.5)),
+        (SEVEN, second_derivative_at_most(lambda a: (1 - a ** mpmath.mpf(0.7)) / mpmath.mpf(0.7))),
+        (FOCAL, second_derivative_at_most(lambda a: -((1 - a) ** 2) * mpmath.log(a))),
+        (RAW, 2.0),
+        (temperature, 0.125),
+    ],
+    ids=name_of,
+)
+def test_smoothness_is_that_of_the_formula(loss, expected):
+    curvature = card_of(loss).curvature
+    assert curvature.smoothness == pytest.approx(expected, abs=2e-6)
+    assert curvature.largest_step == pytest.approx(2 / expected, rel=2e-5)
+    with jax.enable_x64(True):
+        at = jnp.asarray(curvature.smoothness_at)
+        eigenvalues = np.linalg.eigvalsh(jax.hessian(loss)(at, jnp.eye(3)[0]))
+    assert np.abs(eigenvalues).max() == pytest.approx(curvature.smoothness, rel=1e-9)
+
+
+def test_the_brier_score_curves_down_as_far_as_its_closed_form():
+    curvature = card_of(BRIER).curvature
+    assert curvature.least_eigenvalue == pytest.approx(LEAST, abs=2e-6)
+
+
+def test_share_of_the_simplex_where_the_brier_score_is_not_convex_is_that_of_its_criterion():
+    # PSD on 1⊥ iff all d ≥ 0, or exactly one d < 0 and Σ q/d ≤ 0
+    q = np.random.default_rng(1).dirichlet(np.ones(3), 200_000)
+    r = q - np.eye(3)[0]
+    d = 2 * q - np.eye(3)[0] - np.sum(q * r, -1, keepdims=True)
+    negative = (d < 0).sum(-1)
+    convex = (negative == 0) | ((negative == 1) & ((q / d).sum(-1) <= 0))
+    assert card_of(BRIER).curvature.not_convex_share == pytest.approx(1 - convex.mean(), abs=0.01)
+
+
+@pytest.mark.parametrize("loss", every(CROSS_ENTROPY, RAW, SQUENTROPY, temperature))
+def test_convex_losses_are_convex_everywhere(loss):
+    curvature = card_of(loss).curvature
+    assert curvature.not_convex_share == 0
+    assert curvature.least_eigenvalue >= -1e-12
+
+
+def test_a_gradient_that_jumps_has_no_smoothness_and_the_jump_is_shown():
+    for loss in (largest_margin, clipped):
+        curvature = card_of(loss).curvature
+        assert curvature.smoothness == math.inf
+        assert curvature.largest_step == 0
+        at, target = curvature.smoothness_at, np.eye(3)[curvature.smoothness_label]
+        nearby = 1e-6 * np.random.default_rng(0).standard_normal([64, 3])
+        with jax.enable_x64(True):
+            gradients = jax.vmap(jax.grad(loss), (0, None))(at + nearby, target)
+        assert np.ptp(gradients, axis=0).max() > 1e-4
+
+
+def test_smoothness_of_a_loss_with_a_custom_vjp_is_measured_by_reverse_over_reverse():
+    assert card_of(by_hand).curvature.smoothness == pytest.approx(0.5, abs=2e-6)
+
+
+def test_classes_that_are_told_apart_are_all_looked_at():
+    # the truth with the weight 5 has 5 times the curvature of cross-entropy
+    curvature = card_of(weighted).curvature
+    assert curvature.smoothness == pytest.approx(2.5, abs=1e-5)
+    assert curvature.smoothness_label == 2
+
+
+# Push
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [(BRIER, 1 / 3), (MSE, 1 / 3), (MAE, 1 / 2), (HALF, 0.5 / 1.5), (SEVEN, 0.7 / 1.7)],
+    ids=name_of,
+)
+def test_largest_push_is_where_the_formula_has_it(loss, expected):
+    assert card_of(loss).push.largest_at == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 10])
+def test_push_is_that_of_the_closed_forms(num_classes):
+    with jax.enable_x64(True):
+        expected = float(theory.largest_brier_score_gradient_norm(num_classes))
+        mistake = float(theory.cross_entropy_gradient_norm(12.0, num_classes))
+    assert card_of(BRIER, num_classes).push.largest_norm == pytest.approx(expected, rel=1e-9)
+    assert card_of(CROSS_ENTROPY, num_classes).push.mistake_norm == pytest.approx(mistake, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [(CROSS_ENTROPY, 0), (BRIER, -1), (MSE, -2), (MAE, -2), (HALF, -0.5), (SEVEN, -0.7), (RAW, 0)],
+    ids=name_of,
+)
+def test_push_at_the_uniform_start_is_a_power_of_the_number_of_classes(loss, expected):
+    assert card_of(loss).push.uniform_power == pytest.approx(expected, abs=2e-3)
+
+
+def test_a_loss_of_three_classes_has_a_card_and_no_power_of_their_number():
+    card = card_of(of_three_classes_only)
+    assert math.isnan(card.push.uniform_power)
+    assert card.escape.law == "linear"
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (CROSS_ENTROPY, {"right corner"}),
+        (FOCAL, {"right corner"}),
+        (BRIER, {"right corner", "wrong corners", "far edge"}),
+        (SEVEN, {"right corner", "wrong corners", "far edge"}),
+        (clipped, {"right corner", "wrong corners", "far edge", "near edges"}),
+        (largest_margin, {"right corner"}),
+        (RAW, {"interior"}),
+    ],
+    ids=name_of,
+)
+def test_push_vanishes_where_it_should_and_nowhere_else(loss, expected):
+    push = card_of(loss).push
+    assert set(push.vanishes) == expected
+    assert len(push.vanishes_at) == len(expected)
+
+
+def test_the_brier_score_rests_in_the_middle_of_the_far_edge():
+    push = card_of(BRIER).push
+    at = push.vanishes_at[push.vanishes.index("far edge")]
+    assert at[1] == pytest.approx(at[2], abs=1e-6)
+
+
+# Escape
+
+
+def push_of_the_truth(loss):
+    """−∂L/∂z of the truth at p_true = a, three classes, the wrong mass even; mpmath."""
+    return {
+        MAE: lambda a: a * (1 - a) * mpmath.mpf(2) / 3,
+        HALF: lambda a: mpmath.sqrt(a) * (1 - a),
+        SEVEN: lambda a: a ** mpmath.mpf(0.7) * (1 - a),
+        FOCAL: lambda a: (1 - a) ** 2 * ((1 - a) - 2 * a * mpmath.log(a)),
+        temperature: lambda a: (1 - a) / 2,
+    }[loss]
+
+
+def flow_time(loss, margin, scale=1):
+    """∫ dg/g′ over the gap g from −m to 0 at 30 digits, with g′ = (C/K) push(a), a = a(g)."""
+    push = push_of_the_truth(loss)
+    with mpmath.workdps(30):
+
+        def slowness(g):
+            return 1 / (push(1 / (1 + 2 * mpmath.exp(-g / scale))) * mpmath.mpf(3) / 2)
+
+        return float(mpmath.quad(slowness, mpmath.linspace(-margin, 0, 9)))
+
+
+@pytest.mark.parametrize(
+    ("loss", "closed_form"),
+    [
+        (CROSS_ENTROPY, lambda m: theory.cross_entropy_escape_time(m, 3)),
+        (BRIER, lambda m: theory.brier_score_escape_time(m, 3)),
+        (MSE, lambda m: 3 * theory.brier_score_escape_time(m, 3)),
+        (RAW, theory.logit_squared_error_escape_time),
+        *((loss, partial(flow_time, loss)) for loss in (MAE, HALF, SEVEN, FOCAL)),
+        (temperature, partial(flow_time, temperature, scale=2)),
+    ],
+    ids=lambda x: name_of(x) if x in (*EXAMINED, temperature) else "",
+)
+def test_times_are_those_of_the_closed_form_or_of_a_quadrature(loss, closed_form):
+    escape = card_of(loss).escape
+    assert escape.margins.max() == 12
+    with jax.enable_x64(True):
+        expected = [float(closed_form(m)) for m in escape.margins]
+    np.testing.assert_allclose(escape.times, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("num_classes", [2, 10])
+def test_times_are_those_of_the_closed_form_for_other_numbers_of_classes(num_classes):
+    escape = card_of(BRIER, num_classes).escape
+    with jax.enable_x64(True):
+        expected = theory.brier_score_escape_time(escape.margins, num_classes)
+    np.testing.assert_allclose(escape.times, expected, rtol=1e-6)
+
+
+def test_time_is_what_descent_with_small_steps_takes():
+    escape = card_of(SQUENTROPY).escape
+    with jax.enable_x64(True):
+        steps = escape_steps(SQUENTROPY, 4.0, optax.sgd(1e-3), num_classes=3).steps
+    assert escape.times[escape.margins == 4] == pytest.approx(1e-3 * float(steps), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("loss", "law", "exponent"),
+    [
+        (CROSS_ENTROPY, "linear", None),
+        (FOCAL, "linear", None),
+        (SQUENTROPY, "linear", None),
+        (temperature, "linear", None),
+        (largest_margin, "linear", None),
+        (RAW, "logarithmic", None),
+        (BRIER, "exponential", 1.0),
+        (MSE, "exponential", 1.0),
+        (MAE, "exponential", 1.0),
+        (HALF, "exponential", 0.5),
+        (SEVEN, "exponential", 0.7),
+        (tsallis, "exponential", 0.5),
+        (slower_than_linear, "power", 2.0),
+        (constant_time, "constant", None),
+        (flat, "never", None),
+        (clipped, "never", None),
+    ],
+    ids=lambda x: name_of(x) if callable(x) else "",
+)
+def test_law_of_the_escape_is_named_right(loss, law, exponent):
+    escape = card_of(loss).escape
+    assert escape.law == law
+    assert escape.left_out_error < 1e-3
+    if exponent is None:
+        assert math.isnan(escape.exponent)
+    else:
+        assert escape.exponent == pytest.approx(exponent, rel=0.02)
+    if law != "never":
+        np.testing.assert_allclose(escape.predict(12.0), escape.times[-1], rtol=1e-3)
+    else:
+        assert escape.predict(12.0) == math.inf
+
+
+def test_a_dead_zone_is_never_left_and_what_lies_before_it_is():
+    # q is clipped at 1e-3: the truth is in the dead zone from ln(999/2) = 6.21 logits behind on
+    escape = card_of(clipped).escape
+    np.testing.assert_array_equal(np.isfinite(escape.times), escape.margins < math.log(999 / 2))
+
+
+# Noise
+
+
+def test_ranges_are_those_of_the_formulas():
+    for loss, least, most in ((BRIER, 0, 2), (HALF, 0, 2), (SEVEN, 0, 1 / 0.7), (MAE, 0, 2 / 3)):
+        noise = card_of(loss).noise
+        assert noise.bounded
+        assert (noise.least, noise.most) == pytest.approx((least, most), abs=1e-9)
+    for loss in (CROSS_ENTROPY, FOCAL, RAW, SQUENTROPY):
+        assert not card_of(loss).noise.bounded
+        assert card_of(loss).noise.most == math.inf
+    assert card_of(lead_of_the_truth).noise.least == -math.inf
+
+
+def test_absolute_error_is_symmetric_and_the_brier_score_is_only_bounded():
+    absolute, brier = card_of(MAE).noise, card_of(BRIER).noise
+    assert absolute.symmetric
+    assert (absolute.least_sum, absolute.most_sum) == pytest.approx((4 / 3, 4 / 3))
+    assert not brier.symmetric
+    assert (brier.least_sum, brier.most_sum) == pytest.approx((2, 4), abs=1e-3)
+
+
+# Invariance
+
+
+def test_raw_logits_are_found_out_by_a_shift():
+    for loss in EXAMINED:
+        assert card_of(loss).invariance.shift == (loss not in (RAW, SQUENTROPY))
+
+
+def test_weights_of_classes_are_found_out_by_renumbering():
+    assert not card_of(weighted).invariance.permutation
+    assert all(card_of(loss).invariance.permutation for loss in EXAMINED)
+
+
+def test_what_overflows_at_a_corner_is_found():
+    assert card_of(CROSS_ENTROPY).invariance.finite_at_corners
+    invariance = card_of(of_three_classes_only).invariance
+    assert not invariance.finite_at_corners
+    value, gradient = jax.value_and_grad(of_three_classes_only)(
+        jnp.asarray(invariance.not_finite_at), jnp.array([0.0, 1.0, 0.0])
+    )
+    assert not (np.isfinite(value) and np.isfinite(gradient).all())
+
+
+def test_soft_targets_are_accepted_ignored_or_refused():
+    def one_hot_only(logits, targets):
+        return jnp.where(jnp.max(targets) == 1, CROSS_ENTROPY(logits, targets), jnp.nan)
+
+    assert card_of(CROSS_ENTROPY).invariance.soft_targets == "accepted"
+    assert card_of(largest_margin).invariance.soft_targets == "ignored"
+    refused = cards.card(one_hot_only)
+    assert refused.invariance.soft_targets == "refused"
+    assert refused.properness.proper
+
+
+# Derivatives
+
+
+@pytest.mark.parametrize("loss", every(*EXAMINED, temperature, largest_margin, by_hand))
+def test_derivatives_that_are_right_are_confirmed(loss):
+    derivatives = card_of(loss).derivatives
+    assert derivatives.right
+    assert derivatives.finite_difference < 1e-9
+    assert derivatives.precision == "float64"
+
+
+def test_a_gradient_that_is_not_the_derivative_is_shown():
+    derivatives = card_of(half_a_gradient).derivatives
+    assert not derivatives.right
+    assert derivatives.finite_difference == pytest.approx(0.5, abs=1e-6)
+
+
+def test_only_a_custom_vjp_leaves_no_forward_mode():
+    assert math.isnan(card_of(by_hand).derivatives.forward_mode)
+    assert card_of(CROSS_ENTROPY).derivatives.forward_mode < 1e-12
+
+
+def test_rounding_inside_a_loss_is_named_and_not_taken_for_a_wrong_derivative():
+    card = card_of(in_half_precision)
+    assert card.derivatives.precision == "float16"
+    assert card.derivatives.right
+    assert card.derivatives.uncertainty > 1e-3
+    assert card.properness.proper
+    assert card.escape.law == "linear"
+    with jax.enable_x64(True):
+        expected = theory.cross_entropy_escape_time(card.escape.margins, 3)
+    np.testing.assert_allclose(card.escape.times, expected, rtol=1e-3)
+
+
+# The card
+
+
+def test_a_loss_of_ones_own_has_the_card_of_the_same_loss_in_the_library():
+    ours, own = card_of(HALF), card_of(tsallis)
+    assert own.curvature.smoothness == pytest.approx(ours.curvature.smoothness, abs=1e-9)
+    np.testing.assert_allclose(own.escape.times, ours.escape.times, rtol=1e-9)
+    assert own.noise == pytest.approx(ours.noise)
+
+
+def test_card_is_the_same_whether_x64_is_enabled_or_not_and_for_the_same_seed():
+    plain = card_of(BRIER)
+    with jax.enable_x64(True):
+        enabled = cards.card(BRIER)
+    jax.tree.map(np.testing.assert_array_equal, plain, enabled)
+
+
+def test_card_is_named_after_the_loss_with_its_options_or_as_told():
+    assert card_of(HALF).name == "generalized_cross_entropy(exponent=0.5)"
+    assert cards.card(flat, 2, name="nothing at all").name == "nothing at all"
+
+
+def test_progress_names_each_part_before_it_is_measured():
+    parts = []
+    cards.card(flat, 2, progress=parts.append)
+    assert parts == [
+        "invariance",
+        "properness",
+        "curvature",
+        "gradients",
+        "escape",
+        "derivatives",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((CROSS_ENTROPY, 1), ValueError, "num_classes must be at least 2, but it is 1"),
+        ((CROSS_ENTROPY, 3.0), TypeError, r"num_classes must be an int, but it is 3\.0"),
+        (("softmax",), TypeError, r"loss must be a function of \(logits, targets\)"),
+        ((lambda z, p: z - p,), ValueError, r"must be a scalar, but this loss returned shape"),
+        ((lambda z, p: jnp.nan * z[0],), ValueError, "not finite at any of the logits"),
+    ],
+)
+def test_wrong_input_is_refused_in_a_sentence(arguments, error, message):
+    with pytest.raises(error, match=message):
+        cards.card(*arguments)
+
+
+# Side by side
+
+
+def test_table_has_a_row_a_fact_and_a_column_a_loss():
+    table = cards.comparison_table([card_of(CROSS_ENTROPY), card_of(BRIER), card_of(RAW)])
+    lines = table.splitlines()
+    assert lines[0].split() == [
+        "softmax_cross_entropy",
+        "softmax_brier_score",
+        "logit_squared_error",
+    ]
+    (law,) = (line for line in lines if line.startswith("escape"))
+    for words in ("linear, T = 0.3329 + 0.6667 m", "exponential, T = ", "T = 0.5 ln(1 + m)"):
+        assert words in law
+    assert len({line.index("logit_squared_error") for line in lines[:1]}) == 1
+
+
+def test_markdown_table_has_as_many_cells_in_each_row():
+    table = cards.comparison_table([card_of(MAE), card_of(largest_margin)], markdown=True)
+    rows = [line.split(" | ") for line in table.splitlines()]
+    assert rows[1] == ["| ---", "---", "--- |"]
+    assert {len(row) for row in rows} == {3}
+    assert "no: at P = " in table
+    assert "where the gradient jumps" in table
+
+
+def test_table_without_cards_is_refused():
+    with pytest.raises(ValueError, match="at least one card"):
+        cards.comparison_table([])
+
+
+@pytest.mark.parametrize(
+    ("escape", "expected"),
+    [
+        (("constant", (2.0, math.nan, math.nan)), "constant, T = 2"),
+        (("logarithmic", (0.0, 0.5, math.nan)), "logarithmic, T = 0.5 ln(1 + m)"),
+        (("linear", (1.0, -2.0, math.nan)), "linear, T = 1 − 2 m"),
+        (("power", (-1.0, 0.25, 2.0)), "power, T = -1 + 0.25 m^2"),
+        (("exponential", (4.0, 3.0, 0.5)), "exponential, T = 4 + 3 exp(0.5 m)"),
+        (("never", (math.nan,) * 3), "never"),
+    ],
+)
+def test_law_in_words(escape, expected):
+    law = cards.EscapeLaw(*escape, 0.0, np.array([]), np.array([]))
+    assert cards.escape_law_in_words(law) == expected
