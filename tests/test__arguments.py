@@ -1,6 +1,7 @@
 """Every sentence that bad input is answered with, and the input that is not bad after all."""
 
 import re
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,36 @@ CLASSES_LAST = (1,)
 def refused(error, message):
     """Expect the whole message."""
     return pytest.raises(error, match=f"^{re.escape(message)}$")
+
+
+# Functions and counts
+
+
+def test_a_function_is_called_by_its_name_and_the_options_bound_to_it():
+    def power(x, exponent=1, *, scale=1):
+        return scale * x**exponent
+
+    class Callable:
+        def __call__(self, x):
+            return x
+
+    assert arguments.name_of(power) == "power"
+    assert arguments.name_of(partial(power, 2.0, scale=3)) == "power(2.0, scale=3)"
+    assert arguments.name_of(partial(partial(power, scale=3), exponent=2)) == (
+        "power(scale=3, exponent=2)"
+    )
+    assert arguments.name_of(Callable()) == "Callable"
+
+
+def test_counts_are_whole_numbers_within_their_bounds():
+    arguments.check_count(np.int64(3), "steps")
+    for count in (3.0, True, "3"):
+        with refused(TypeError, f"steps must be an int, but it is {count!r}."):
+            arguments.check_count(count, "steps")
+    with refused(ValueError, "steps must be at least 1, but it is 0."):
+        arguments.check_count(0, "steps")
+    with refused(ValueError, "steps must be at least 2 and at most 5, but it is 6."):
+        arguments.check_count(6, "steps", least=2, most=5)
 
 
 # Dtypes

@@ -212,6 +212,20 @@ def test_eigenvalues_can_be_differentiated(double):
     np.testing.assert_allclose(received, [expected, -expected], rtol=1e-12)
 
 
+def test_a_custom_vjp_has_the_hessian_of_its_derivative(double):
+    @jax.custom_vjp
+    def custom(z, p):
+        return cross_entropy(z, p)
+
+    custom.defvjp(
+        lambda z, p: (cross_entropy(z, p), (z, p)),
+        lambda saved, cotangent: (cotangent * (jax.nn.softmax(saved[0]) - saved[1]), None),
+    )
+    logits, targets = examples(5, 3)
+    received = curvature.hessian(custom, logits, targets)
+    np.testing.assert_allclose(received, jacobian(softmax(logits)), atol=1e-14)
+
+
 def test_one_class_has_a_hessian_of_zero_and_no_eigenvalues():
     one = jnp.ones((2, 1))
     np.testing.assert_array_equal(curvature.hessian(brier_score, one, one), jnp.zeros((2, 1, 1)))

@@ -666,6 +666,16 @@ def test_a_loss_that_rounds_to_float32_is_known_to_be_uncertain():
     assert check.finite_difference.absolute < 1e-3
 
 
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_values_rounded_so_coarsely_that_small_steps_see_no_change_are_not_believed(dtype):
+    def rounded(z, p):
+        return -jnp.sum(p * jax.nn.log_softmax(z.astype(dtype)).astype(z.dtype))
+
+    check = gradients.check_derivatives(rounded, *examples(4))
+    assert check.uncertainty > jnp.finfo(dtype).eps
+    assert check.finite_difference.absolute < check.uncertainty
+
+
 def test_a_nan_is_the_largest_difference():
     check = gradients.check_derivatives(
         lambda z, p: jnp.sum(jnp.where(z > 0, jnp.sqrt(z), 0.0)), np.array([1.0, -1.0]), np.ones(2)
