@@ -1,1 +1,171 @@
-"""One web page to play with a loss."""
+"""One web page to play with any loss: what does it do to my gradients?
+
+`save_page` writes a file that a browser opens from disk. On it are Q and P, to be dragged in the
+triangle of three classes and in a chart of their log-odds, and for each loss, live and side by
+side, its value, its gradient in the three logits, the motion of Q, and the path and the number of
+steps that descent takes. The file needs no server and no network, and asks for nothing.
+
+The losses run in the page. They are translated from JAX to JavaScript, operation by operation, so
+what is dragged is the function that was handed in and not a table of it, and holds for every Q
+and P. (A loss that cannot be translated is a table, and the page says so and how far it is off.)
+Numbers on the page are in double precision, and each element that shows one carries all of its
+digits in a `data-` attribute.
+"""
+
+import errno
+import html
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Float
+
+import jaxent
+from jaxent import _catalogue, _javascript
+from jaxent.gradients import Loss
+
+TITLE = "What does this loss do to my gradients?"
+
+
+def save_page(
+    losses: Loss | Iterable[Loss] | Mapping[str, Loss],
+    path: str | os.PathLike[str],
+    *,
+    target: Float[ArrayLike, "3"] = (1.0, 0.0, 0.0),
+    title: str | None = None,
+) -> Path:
+    """Write one HTML file in which to play with a loss, or with several side by side.
+
+    The page shows what the losses are at three classes, whatever number they are used at. A loss
+    of one logit reads the gap z₁ − z₀ against p₁, and that of integer labels is its dense twin. A
+    loss that reads raw logits, and not only Q = softmax(z), is recognised by its values and shown
+    where the logits sum to zero, which the page says.
+
+    Args:
+        losses: a loss, several, or losses by name: `loss(logits, targets)` of one example, [3]
+            and [3], a scalar.
+        path: where to write. A file that is there is replaced, and only by a page that is whole.
+        target: the P to begin with, three probabilities. A reader can drag it.
+        title: of the page; "What does this loss do to my gradients?" if not given.
+
+    Returns:
+        The path.
+
+    Raises:
+        OSError: there is no such folder, or nothing can be written there. That is found out
+            before anything is translated.
+        TypeError: something that cannot be called stands where a loss should.
+        ValueError: there is no loss, two have the same name, one does not return a scalar, or the
+            target is not three probabilities that sum to 1.
+
+    Example:
+        Cross-entropy as it is often written by hand, beside the real one. Drag Q to the left in
+        the chart of log-odds: where its probability of the truth is clipped, the bars of the
+        first are suddenly gone.
+
+        >>> import tempfile, jax, jax.numpy as jnp
+        >>> from jaxent import losses, pages
+        >>> def clipped(logits, targets):
+        ...     q = jnp.clip(jax.nn.softmax(logits), 1e-4, 1.0)
+        ...     return -jnp.sum(targets * jnp.log(q))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pages.save_page([clipped, losses.softmax_cross_entropy], f"{folder}/ce.html")
+        ...     print(path.name, path.stat().st_size < 100_000)
+        ce.html True
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.touch()  # fails now, and not after the work, where nothing can be written
+        unfinished.write_bytes(page(losses, target=target, title=title).encode())
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return path
+
+
+def page(
+    losses: Loss | Iterable[Loss] | Mapping[str, Loss],
+    *,
+    target: Float[ArrayLike, "3"] = (1.0, 0.0, 0.0),
+    title: str | None = None,
+) -> str:
+    """The page that `save_page` writes, as a string.
+
+    Args:
+        losses: as for `save_page`.
+        target: likewise.
+        title: likewise.
+
+    Returns:
+        A whole HTML document.
+
+    Raises:
+        TypeError: something that cannot be called stands where a loss should.
+        ValueError: as for `save_page`.
+
+    Example:
+        >>> from jaxent import losses, pages
+        >>> document = pages.page(losses.softmax_brier_score, title="Brier <score>")
+        >>> print(document[document.index("<title>"):].partition("</title>")[0])
+        <title>Brier &lt;score&gt;
+    """
+    by_name = _catalogue.named(losses)
+    p = _probabilities(target)
+    parts = {
+        "TITLE": html.escape(TITLE if title is None else title),
+        "LOSSES": "[\n" + "".join(_entry(*item) for item in enumerate(by_name.items())) + "]",
+        "TARGET": json.dumps(p.tolist()),
+        "VERSION": html.escape(jaxent.__version__),
+    }
+    template = files("jaxent").joinpath("page.html").read_text(encoding="utf-8")
+    # in one pass, lest a title that contains a marker be filled in as well
+    return re.sub(f"__({'|'.join(parts)})__", lambda marker: parts[marker[1]], template)
+
+
+def _probabilities(target: ArrayLike) -> np.ndarray:
+    p = np.asarray(target, np.float64)
+    if p.shape != (3,) or not (p >= 0).all() or not abs(p.sum() - 1) <= 1e-6:
+        raise ValueError(f"target must be three probabilities that sum to 1, but it is {target}.")
+    return p
+
+
+def _entry(index: int, item: tuple[str, Loss]) -> str:
+    """One loss as the page's script knows it."""
+    name, loss = item
+    translation = _javascript.translate(loss)
+    facts = {
+        "index": index,
+        "name": name,
+        "exact": translation.exact,
+        "oneHotOnly": translation.one_hot_only,
+        "worstError": translation.worst_error,
+        "reason": translation.reason,
+        "readsRawLogits": _reads_raw_logits(loss),
+    }
+    # Inside <script> a "<" could only end it or begin a comment; in a string it may be escaped.
+    literal = json.dumps(facts, ensure_ascii=False).replace("<", "\\u003c")
+    source = re.sub("<(?=[!/])", "< ", translation.source)
+    return f"  {{ ...{literal},\n    valueAndGradient: {source} }},\n"
+
+
+def _reads_raw_logits(loss: Loss) -> bool:
+    """Whether the value changes with a number that is added to all logits, which Q does not feel."""
+    # Multiples of 1/4, so that the shifts are exact, and two of them, since a parabola may return
+    # to its value after one.
+    with jax.enable_x64(True):
+        logits = jnp.array([-0.75, 0.25, 1.5])
+        values = np.array(
+            [[loss(logits + shift, p) for shift in (0.0, -1.0, 4.0)] for p in jnp.eye(3)], float
+        )
+    changes = np.abs(values - values[:, :1])
+    return bool((changes > 1e-6 * np.maximum(1, np.abs(values))).any())
