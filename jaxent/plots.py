@@ -31,14 +31,17 @@ from matplotlib.axes import Axes
 from matplotlib.collections import TriMesh
 from matplotlib.colors import Normalize
 from matplotlib.container import BarContainer
+from matplotlib.contour import ContourSet
 from matplotlib.lines import Line2D
 from matplotlib.quiver import Quiver
+from matplotlib.text import Text
 from matplotlib.ticker import LogitLocator, NullLocator
 from matplotlib.tri import Triangulation
 from mpltern.ternary import TernaryAxes
 from numpy.typing import ArrayLike
 
 if TYPE_CHECKING:
+    from jaxent.cards import EscapeLaw, LossCard
     from jaxent.gradients import GradientField, GradientProfile
 
 
@@ -196,7 +199,8 @@ def plot_simplex_field(
 
     An arrow points where Q moves, along −J dL/dz. Its length repeats what the colour says, on the
     same scale, but never falls below a third of the longest: the direction can be read where
-    next to nothing moves. Q does not move at all where there is a dot.
+    next to nothing moves. Q does not move at all where there is a dot. Where the gradient is not
+    finite the simplex stays white.
 
     Args:
         ax: ternary axes, ``projection="ternary"``.
@@ -234,12 +238,14 @@ def plot_simplex_field(
     points, velocities = _as_floats(field.q), _as_floats(field.velocities)
     vectors = _as_floats(field.gradients) if magnitude == "gradient" else velocities
     magnitudes = np.linalg.norm(vectors, axis=-1)
+    finite = np.isfinite(magnitudes) & np.isfinite(velocities).all(axis=-1)
+    velocities = np.where(finite[:, None], velocities, 0.0)
     norm = norm or Normalize(vmin=0.0)
-    norm.autoscale_None(magnitudes)
+    norm.autoscale_None(magnitudes[finite])
     # A LogNorm masks a zero, and what is masked is not drawn.
-    magnitudes = np.clip(magnitudes, norm.vmin, norm.vmax)
+    magnitudes = np.clip(np.where(finite, magnitudes, 0.0), norm.vmin, norm.vmax)
     colours = ax.tripcolor(
-        _triangulation(ax, points),
+        _triangulation(ax, points, finite),
         magnitudes,
         **{
             "norm": norm,
@@ -251,6 +257,7 @@ def plot_simplex_field(
     )
 
     chosen, spacing = _regular_choice(points, arrows)
+    chosen &= finite
     speeds = np.linalg.norm(velocities[chosen], axis=-1, keepdims=True)
     directions = velocities[chosen] / np.where(speeds == 0, 1, speeds)
     lengths = spacing * (0.3 + 0.6 * norm(magnitudes[chosen]))
@@ -270,6 +277,90 @@ def plot_simplex_field(
         headaxislength=4,
     )
     return colours, quiver
+
+
+def plot_simplex_map(
+    ax: Axes,
+    q: ArrayLike,
+    values: ArrayLike,
+    *,
+    norm: Normalize | None = None,
+    contour: float | None = 0.0,
+    class_names: Sequence[str] | None = None,
+    **kwargs: Any,
+) -> tuple[TriMesh, ContourSet | None]:
+    """A number of either sign at points all over the simplex, and the line where it changes sign.
+
+    Orange is below the middle of the scale and purple above, which the colour-blind can tell
+    apart. Where the number is not finite the simplex stays white.
+
+    Args:
+        ax: ternary axes, ``projection="ternary"``.
+        q: the points, [N, 3], such as those of a `jaxent.gradients.GradientField`.
+        values: the number at each of them, [N].
+        norm: the scale, one object for panels that are to be compared. If not given, linear, as
+            far below 0 as above.
+        contour: the value along which a line is drawn; None for no line.
+        class_names: at the corners; "q₀", "q₁", "q₂" if not given.
+        **kwargs: of `matplotlib.axes.Axes.tripcolor`: cmap, alpha, …
+
+    Returns:
+        The colours, which ``figure.colorbar`` wants, and the line, or None if the values are all
+        on one side of it, but for rounding.
+
+    Raises:
+        TypeError: the axes are not ternary.
+        ValueError: the points are not [N, 3], or the values not [N].
+
+    Example:
+        The least curvature of the Brier score is negative in most of the triangle.
+
+        >>> import jax
+        >>> from matplotlib.figure import Figure
+        >>> from jaxent import curvature, gradients, losses, plots
+        >>> truth = jax.numpy.array([1.0, 0.0, 0.0])
+        >>> field = gradients.gradient_field(losses.softmax_brier_score, truth)
+        >>> targets = jax.numpy.broadcast_to(truth, field.logits.shape)
+        >>> curvatures = curvature.eigenvalues(losses.softmax_brier_score, field.logits, targets)
+        >>> ax = Figure().add_subplot(projection="ternary")
+        >>> colours, line = plots.plot_simplex_map(ax, field.q, curvatures[:, 0])
+    """
+    ax = _as_ternary(ax, class_names)
+    points, values = _as_floats(q), _as_floats(values)
+    if points.shape != (*values.shape, 3) or values.ndim != 1:
+        raise ValueError(
+            f"q must be [N, 3] and values [N], but their shapes are {points.shape}, {values.shape}."
+        )
+    finite = np.isfinite(values)
+    largest = np.abs(values[finite]).max(initial=0.0) or 1.0
+    triangulation = _triangulation(ax, points, finite)
+    known = np.where(finite, values, 0.0)
+    colours = ax.tripcolor(
+        triangulation,
+        known,
+        **{
+            "norm": norm or Normalize(-largest, largest),
+            "cmap": "PuOr",
+            "shading": "gouraud",
+            "zorder": 0.5,
+            "transform": ax.transData,
+            **kwargs,
+        },
+    )
+    # Below it by more than rounding: where all is exactly 0 but for that, there is no line.
+    level = None if contour is None else contour - 1e-9 * largest
+    if level is None or not known[finite].min(initial=np.inf) < level < known[finite].max():
+        return colours, None
+    line = ax.tricontour(
+        triangulation,
+        known,
+        levels=[level],
+        colors="#262626",
+        linewidths=1.2,
+        linestyles="solid",
+        transform=ax.transData,
+    )
+    return colours, line
 
 
 def plot_simplex_path(
@@ -324,8 +415,175 @@ def plot_simplex_path(
     return [line, start, end]
 
 
+def plot_escape_law(ax: Axes, escape: "EscapeLaw", **kwargs: Any) -> list[Line2D]:
+    """The time that a confident mistake takes to unlearn, and the law that it follows.
+
+    The time is on a logarithmic axis, where an exponential law is straight and a linear one
+    bends. What is never unlearned stands as a triangle on the top edge.
+
+    Args:
+        ax: any Cartesian axes.
+        escape: of a `jaxent.cards.LossCard`.
+        **kwargs: of `matplotlib.axes.Axes.plot` for the law: color, label (the law in words if not
+            given), …
+
+    Returns:
+        The law as a line; the measured times as dots; then, if there are any, the triangles that
+        say never.
+
+    Example:
+        >>> import numpy as np
+        >>> from matplotlib.figure import Figure
+        >>> from jaxent import cards, plots
+        >>> margins = np.arange(1.0, 13.0)
+        >>> escape = cards.EscapeLaw(
+        ...     "linear", (0.5, 0.5, np.nan), 1e-3, margins, (margins + 1 - np.exp(-margins)) / 2
+        ... )
+        >>> law, dots = plots.plot_escape_law(Figure().add_subplot(), escape)
+        >>> print(law.get_label())
+        linear, 0.5 per logit
+    """
+    margins, times = _as_floats(escape.margins), _as_floats(escape.times)
+    ax.set_xlabel("margin by which the truth is behind, logits")
+    ax.set_ylabel("time to the tie, learning rate × steps")
+    ax.set_yscale("log")
+    along = np.linspace(0.0, margins.max(), 241)
+    law = _as_floats(escape.predict(along))
+    law[~(np.isfinite(law) & (law > 0))] = np.nan
+    (line,) = ax.plot(along, law, **{"label": _in_words(escape), **kwargs})
+    marks = {"color": line.get_color(), "linestyle": "none", "clip_on": False, "zorder": 3}
+    (dots,) = ax.plot(margins, np.where(np.isfinite(times), times, np.nan), marker="o", **marks)
+    never = margins[np.isinf(times)]
+    if not never.size:
+        return [line, dots]
+    top = ax.get_xaxis_transform()
+    (triangles,) = ax.plot(never, np.ones_like(never), marker="^", transform=top, **marks)
+    return [line, dots, triangles]
+
+
+def plot_card(ax: Axes, card: "LossCard", *, columns: int = 1, **kwargs: Any) -> list[Text]:
+    """The main facts of a card as lines of text, from the top left corner of the axes down.
+
+    Args:
+        ax: any axes; they are turned off.
+        card: of `jaxent.cards.card`.
+        columns: over how many columns of the same width the lines are spread.
+        **kwargs: of `matplotlib.text.Text`: fontsize, …
+
+    Returns:
+        The texts: what is said, and the fact, of each line in turn.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from jaxent import cards, losses, plots
+        >>> card = cards.card(losses.softmax_brier_score)
+        >>> texts = [text.get_text() for text in plots.plot_card(Figure().add_subplot(), card)]
+        >>> print(texts[texts.index("largest push") + 1])
+        0.544 at p_true = 0.333
+    """
+    ax.set_axis_off()
+    facts = _facts(card)
+    lines = math.ceil(len(facts) / columns)
+    texts = []
+    for number, (said, fact) in enumerate(facts):
+        column, line = divmod(number, lines)
+        for text, indent, style in ((said, 0.0, {"color": "#595959"}), (fact, 9.4, {})):
+            texts.append(
+                ax.annotate(
+                    text,
+                    (column / columns, 1),
+                    (indent, -1.5 * line),
+                    xycoords="axes fraction",
+                    textcoords="offset fontsize",
+                    **{"va": "top", **style, **kwargs},
+                )
+            )
+    return texts
+
+
 def _as_floats(values: ArrayLike) -> np.ndarray:
     return np.asarray(values, dtype=float)
+
+
+def _in_words(escape: "EscapeLaw") -> str:
+    a, b, k = escape.coefficients
+    match escape.law:
+        case "constant":
+            return f"constant, {_short(a)}"
+        case "logarithmic":
+            return f"logarithmic, {_short(b)} ln(1 + m)"
+        case "linear":
+            return f"linear, {_short(b)} per logit"
+        case "power":
+            return f"power, ∝ $m^{{{k:.2f}}}$"
+        case "exponential":
+            return f"exponential, ∝ $e^{{{k:.2f}\\,m}}$"
+        case "never":
+            return "never"
+
+
+def _facts(card: "LossCard") -> list[tuple[str, str]]:
+    proper, curvature, push = card.properness, card.curvature, card.push
+    noise, derivatives = card.noise, card.derivatives
+    link = {"softmax": "q = softmax(z)", "identity": "q = z"}[proper.link]
+    missed = f"no, by {_short(proper.worst_excess)}"
+    right, precision = "right", derivatives.precision
+    if not derivatives.right:
+        right = f"WRONG by {_short(derivatives.finite_difference)}"
+    flat = abs(curvature.least_eigenvalue) <= 1e-9 * curvature.smoothness
+    share = curvature.not_convex_share
+    at = f"= {_short(push.largest_at)}"
+    if not 1e-6 < push.largest_at < 1 - 1e-6:
+        at = f"→ {push.largest_at:.0f}"
+    places = ", ".join(push.vanishes) or "nowhere"
+    for longer, shorter in (
+        ("right corner, wrong corners", "all corners"),
+        ("far edge, near edges", "all edges"),
+    ):
+        places = places.replace(longer, shorter)
+    return [
+        (
+            "proper",
+            f"{'strictly' if proper.strict else 'yes'}, {link}" if proper.proper else missed,
+        ),
+        ("L, 2/L", f"{_short(curvature.smoothness)}, {_short(curvature.largest_step)}"),
+        ("least curvature", "0" if flat else _short(curvature.least_eigenvalue)),
+        ("not convex", f"{100 * share:.0f} % of the simplex" if share else "nowhere"),
+        ("largest push", f"{_short(push.largest_norm)} at p_true {at}"),
+        ("push, uniform q", _short(push.uniform_norm) + _power_of_classes(push.uniform_power)),
+        (f"push, {push.mistake_margin:g} behind", _short(push.mistake_norm)),
+        ("push fades at", places),
+        ("escape", _in_words(card.escape)),
+        (
+            "range",
+            f"{_short(noise.least)} to {_short(noise.most)}"
+            + (", symmetric" if noise.symmetric else ""),
+        ),
+        ("soft targets", card.invariance.soft_targets),
+        ("derivatives", right + ("" if precision == "float64" else f", in {precision}")),
+    ]
+
+
+def _power_of_classes(power: float) -> str:
+    if math.isnan(power):
+        return ""
+    whole = round(power)
+    if abs(power - whole) < 0.015:
+        return f", ∝ C{str(whole).translate(_SUPERSCRIPTS)}"
+    return f", ∝ $C^{{{power:.2f}}}$"
+
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def _short(number: float) -> str:
+    """Three digits, as one writes them: −0.481, 4.92×10⁻⁴, ∞."""
+    if math.isinf(number):
+        return "∞" if number > 0 else "−∞"
+    digits, _, exponent = f"{number:.3g}".partition("e")
+    if exponent:
+        digits += "×10" + str(int(exponent)).translate(_SUPERSCRIPTS)
+    return digits.replace("-", "−")
 
 
 def _plot_on_log_axis(
@@ -371,17 +629,19 @@ def _as_ternary(ax: Axes, class_names: Sequence[str] | None) -> TernaryAxes:
     return ax
 
 
-def _triangulation(ax: TernaryAxes, points: np.ndarray) -> Triangulation:
-    """Without the slivers along the edges, where points are in line but for rounding.
+def _triangulation(ax: TernaryAxes, points: np.ndarray, shown: np.ndarray) -> Triangulation:
+    """Of the points that are shown, without the slivers along the edges.
 
-    Agg shades a triangle without area in colours that are not there.
+    There points are in line but for rounding, and Agg shades a triangle without area in colours
+    that are not there.
     """
     places = ax.transProjection.transform(points)
     triangulation = Triangulation(*places.T)
     corners = places[triangulation.triangles]
     sides = corners - np.roll(corners, 1, axis=1)
     areas = np.abs(np.linalg.det(sides[:, :2])) / 2
-    triangulation.set_mask(areas < 0.01 * np.square(sides).sum(axis=(1, 2)))
+    slivers = areas < 0.01 * np.square(sides).sum(axis=(1, 2))
+    triangulation.set_mask(slivers | ~shown[triangulation.triangles].all(axis=1))
     return triangulation
 
 

@@ -13,6 +13,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from jaxent import plots
+from jaxent.cards import (
+    Curvature,
+    Derivatives,
+    EscapeLaw,
+    Invariance,
+    Law,
+    LossCard,
+    Noise,
+    Properness,
+    Push,
+)
 from jaxent.gradients import GradientField, GradientProfile
 from tests.text_overlaps import unreadable_text
 
@@ -59,6 +70,30 @@ def a_field(resolution=24):
     q = (steps + 1 / 3) / resolution
     velocities = np.eye(3)[0] - q
     return GradientField._make([q, np.log(q), -np.log(q[:, 0]), -3 * velocities, velocities])
+
+
+def an_escape(law: Law = "linear", coefficients=(0.5, 0.5, np.nan), times=None):
+    margins = np.arange(1.0, 13.0)
+    times = (margins + 1 - np.exp(-margins)) / 2 if times is None else times
+    return EscapeLaw(law, coefficients, 1e-3, margins, np.asarray(times))
+
+
+def a_card(**changes):
+    """Of the Brier score of three classes, by hand; `changes` are dictionaries of changed facts."""
+    here = np.zeros(3)
+    card = LossCard(
+        name="brier",
+        num_classes=3,
+        properness=Properness(True, True, "softmax", 0.0, here, here, here),
+        curvature=Curvature(-0.480817613819, here, 0.5972, 0.61623428, here, 3.2455188933, 0, 0),
+        push=Push(0.5443310, 1 / 3, 0.5443310, -1.0, 1.128753e-5, 12.0, ("right corner",), (here,)),
+        escape=an_escape("exponential", (3.0, 4 / 9, 1.0)),
+        noise=Noise(True, 0.0, 2.0, False, 2.0, 5.0),
+        invariance=Invariance(True, 0.0, True, 0.0, True, None, "accepted"),
+        derivatives=Derivatives(True, 1e-13, 1e-12, 1e-16, here, here),
+    )
+    parts = {part: getattr(card, part)._replace(**facts) for part, facts in changes.items()}
+    return card._replace(**parts)
 
 
 def places_of(artist):
@@ -289,6 +324,84 @@ def test_an_unknown_magnitude_is_refused(ternary_ax):
         plots.plot_simplex_field(ternary_ax, a_field(), magnitude="loss")  # type: ignore[arg-type]
 
 
+def test_field_is_white_and_without_arrows_where_the_gradient_is_not_finite(ternary_ax):
+    field = a_field()
+    lost = field.q[:, 0] > 0.5
+    gradients = np.where(lost[:, None], np.nan, field.gradients)
+    colours, arrows = plots.plot_simplex_field(ternary_ax, field._replace(gradients=gradients))
+    triangles = colours._triangulation.get_masked_triangles()  # type: ignore[attr-defined]
+    assert not lost[triangles].any()
+    assert np.unique(triangles).size == np.count_nonzero(~lost)
+    assert colours.norm.vmax == pytest.approx(np.linalg.norm(field.gradients[~lost], axis=1).max())
+    middles = places_of(arrows) + np.stack([arrows.U, arrows.V], axis=1) / 2
+    assert middles[:, 1].max() < 0.5
+
+
+# Maps of the simplex
+
+
+def test_map_is_the_number_at_every_point_on_a_scale_with_zero_in_the_middle(ternary_ax):
+    field = a_field()
+    values = 0.2 - field.q[:, 0]
+    colours, _ = plots.plot_simplex_map(ternary_ax, field.q, values)
+    np.testing.assert_array_equal(np.asarray(colours.get_array()), values)
+    np.testing.assert_allclose(places_of(colours), xy_of(field.q), atol=1e-12)
+    assert colours.norm.vmax == -colours.norm.vmin == pytest.approx(np.abs(values).max())  # type: ignore[operator]
+
+
+def test_colours_of_a_map_are_orange_below_zero_and_purple_above(ternary_ax):
+    field = a_field()
+    colours, _ = plots.plot_simplex_map(ternary_ax, field.q, 0.5 - field.q[:, 0])
+    below, middle, above = colours.to_rgba(np.array([-0.4, 0.0, 0.4]))[:, :3]
+    assert below[0] > below[1] > below[2]
+    assert above[2] > above[0] > above[1]
+    assert middle.min() > 0.95
+
+
+@pytest.mark.parametrize("level", [0.0, 0.1])
+def test_line_of_a_map_runs_where_the_number_has_the_value_asked_for(ternary_ax, level):
+    field = a_field(60)
+    _, line = plots.plot_simplex_map(
+        ternary_ax, field.q, field.q[:, 0] - 0.4, contour=level, class_names=["a", "b", "c"]
+    )
+    assert line is not None
+    (path,) = line.get_paths()
+    across, up = np.asarray(path.vertices).T
+    np.testing.assert_allclose(up, 0.4 + level, atol=1e-6)
+    assert np.ptp(across) == pytest.approx(2 * (0.6 - level) / np.sqrt(3), abs=0.04)
+    assert ternary_ax.get_tlabel() == "a"
+
+
+@pytest.mark.parametrize("sign", [-1, 0, 1])
+def test_map_of_one_sign_or_of_zero_but_for_rounding_has_no_line(ternary_ax, sign):
+    field = a_field()
+    values = sign * field.q[:, 0] + 1e-17 * np.cos(np.arange(len(field.q)))
+    if sign == 0:
+        values = np.zeros(len(field.q))
+    assert plots.plot_simplex_map(ternary_ax, field.q, values)[1] is None
+
+
+def test_map_has_no_line_if_none_is_asked_for(ternary_ax):
+    field = a_field()
+    assert plots.plot_simplex_map(ternary_ax, field.q, field.q[:, 0] - 0.5, contour=None)[1] is None
+
+
+def test_map_is_white_where_the_number_is_not_finite(ternary_ax):
+    field = a_field()
+    lost = field.q[:, 0] > 0.5
+    colours, line = plots.plot_simplex_map(ternary_ax, field.q, np.where(lost, np.inf, -1.0))
+    triangles = colours._triangulation.get_masked_triangles()  # type: ignore[attr-defined]
+    assert np.unique(triangles).size == np.count_nonzero(~lost)
+    assert not lost[triangles].any()
+    assert colours.norm.vmin == -1
+    assert line is None
+
+
+def test_map_with_another_number_of_values_than_points_is_refused(ternary_ax):
+    with pytest.raises(ValueError, match=r"shapes are \(300, 3\), \(299,\)"):
+        plots.plot_simplex_map(ternary_ax, a_field().q, np.zeros(299))
+
+
 # Paths on the simplex
 
 
@@ -327,12 +440,146 @@ def test_corners_keep_the_names_that_they_were_given(ternary_ax):
     "draw",
     [
         lambda ax: plots.plot_simplex_field(ax, a_field()),
+        lambda ax: plots.plot_simplex_map(ax, a_field().q, a_field().values),
         lambda ax: plots.plot_simplex_path(ax, A_PATH),
     ],
 )
 def test_three_classes_on_cartesian_axes_are_refused(ax, draw):
     with pytest.raises(TypeError, match='projection="ternary"'):
         draw(ax)
+
+
+# Escape
+
+
+def test_escape_is_times_as_dots_on_the_law_as_a_line(ax):
+    escape = an_escape()
+    law, dots = plots.plot_escape_law(ax, escape, color="C4")
+    np.testing.assert_array_equal(dots.get_xydata(), np.stack([escape.margins, escape.times], 1))
+    margins, times = map(np.asarray, law.get_data())
+    np.testing.assert_allclose(times, 0.5 + 0.5 * margins)
+    assert (margins[0], margins[-1]) == (0, 12)
+    assert law.get_color() == dots.get_color() == "C4"
+    assert (dots.get_marker(), dots.get_linestyle()) == ("o", "None")
+    assert ax.get_yscale() == "log"
+    assert "logits" in ax.get_xlabel()
+    assert "rate × steps" in ax.get_ylabel()
+
+
+@pytest.mark.parametrize(
+    ("law", "coefficients", "expected"),
+    [
+        ("constant", (2.5, np.nan, np.nan), "constant, 2.5"),
+        ("logarithmic", (0.0, 0.5, np.nan), "logarithmic, 0.5 ln(1 + m)"),
+        ("linear", (1 / 3, 2 / 3, np.nan), "linear, 0.667 per logit"),
+        ("power", (0.0, 1.0, 1.5), "power, ∝ $m^{1.50}$"),
+        ("exponential", (3.0, 4 / 9, 0.5), r"exponential, ∝ $e^{0.50\,m}$"),
+        ("never", (np.nan,) * 3, "never"),
+    ],
+)
+def test_law_is_named_in_words_unless_it_has_a_label(ax, law, coefficients, expected):
+    escape = an_escape(law, coefficients)
+    assert plots.plot_escape_law(ax, escape)[0].get_label() == expected
+    assert plots.plot_escape_law(ax, escape, label="mine")[0].get_label() == "mine"
+    ax.legend()
+    assert unreadable_text(ax.figure) == []
+
+
+def test_law_leaves_out_what_has_no_place_on_a_logarithmic_axis(ax):
+    law, _ = plots.plot_escape_law(ax, an_escape("linear", (-3.0, 1.0, np.nan)))
+    margins, times = map(np.asarray, law.get_data())
+    np.testing.assert_array_equal(np.isnan(times), margins <= 3)
+
+
+def test_what_is_never_unlearned_stands_on_the_top_edge(ax):
+    times = np.where(np.arange(12) < 5, 1.0, np.inf)
+    law, dots, never = plots.plot_escape_law(ax, an_escape("never", (np.nan,) * 3, times))
+    np.testing.assert_array_equal(never.get_xdata(), np.arange(6.0, 13.0))
+    assert np.isnan(np.asarray(law.get_ydata())).all()
+    np.testing.assert_array_equal(np.isnan(np.asarray(dots.get_ydata())), np.isinf(times))
+    ax.set_ylim(1e-3, 10)
+    shown = never.get_transform().transform(places_of(never))
+    np.testing.assert_allclose(ax.transAxes.inverted().transform(shown)[:, 1], 1, atol=1e-12)
+    assert never.get_marker() == "^"
+    assert not never.get_clip_on()
+
+
+# Cards
+
+
+def facts_of(texts):
+    words = [text.get_text() for text in texts]
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def test_card_says_its_main_numbers(ax):
+    assert facts_of(plots.plot_card(ax, a_card())) == {
+        "proper": "strictly, q = softmax(z)",
+        "L, 2/L": "0.616, 3.25",
+        "least curvature": "−0.481",
+        "not convex": "60 % of the simplex",
+        "largest push": "0.544 at p_true = 0.333",
+        "push, uniform q": "0.544, ∝ C⁻¹",
+        "push, 12 behind": "1.13×10⁻⁵",
+        "push fades at": "right corner",
+        "escape": r"exponential, ∝ $e^{1.00\,m}$",
+        "range": "0 to 2",
+        "soft targets": "accepted",
+        "derivatives": "right",
+    }
+    assert not ax.axison
+
+
+def test_card_says_what_is_out_of_the_ordinary(ax):
+    card = a_card(
+        properness={"proper": False, "worst_excess": 0.28},
+        curvature={
+            "least_eigenvalue": -1e-17,
+            "not_convex_share": 0.0,
+            "smoothness": np.inf,
+            "largest_step": 0.0,
+        },
+        push={
+            "largest_at": 1e-9,
+            "uniform_power": -0.5,
+            "vanishes": ("right corner", "wrong corners", "far edge", "near edges"),
+        },
+        noise={"most": np.inf, "symmetric": True},
+        invariance={"soft_targets": "ignored"},
+        derivatives={"right": False, "finite_difference": 0.25, "precision": "float16"},
+    )
+    expected = {
+        "proper": "no, by 0.28",
+        "L, 2/L": "∞, 0",
+        "least curvature": "0",
+        "not convex": "nowhere",
+        "largest push": "0.544 at p_true → 0",
+        "push, uniform q": "0.544, ∝ $C^{-0.50}$",
+        "push fades at": "all corners, all edges",
+        "range": "0 to ∞, symmetric",
+        "soft targets": "ignored",
+        "derivatives": "WRONG by 0.25, in float16",
+    }
+    received = facts_of(plots.plot_card(ax, card))
+    assert {said: received[said] for said in expected} == expected
+
+
+def test_card_of_a_loss_that_cannot_be_called_with_many_classes_says_no_power(ax):
+    received = facts_of(plots.plot_card(ax, a_card(push={"uniform_power": np.nan})))
+    assert received["push, uniform q"] == "0.544"
+
+
+def test_card_runs_down_its_columns_from_the_top(ax):
+    texts = plots.plot_card(ax, a_card(), columns=3, fontsize=6)
+    ax.figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in texts[::2]]
+    columns = [boxes[:4], boxes[4:8], boxes[8:]]
+    for column in columns:
+        assert np.ptp([box.x0 for box in column]) < 3
+        assert np.all(np.diff([box.y1 for box in column]) < 0)
+    lefts = [column[0].x0 for column in columns]
+    np.testing.assert_allclose(np.diff(lefts), ax.bbox.width / 3, atol=3)
+    assert all(text.get_fontsize() == 6 for text in texts)
 
 
 # Legibility
@@ -380,6 +627,13 @@ def test_text_of_distributions_can_be_read(ax):
     plots.plot_distributions(ax, [1, 0, 0], [0.7, 0.1, 0.2], class_names=names)
     ax.legend()
     assert unreadable_text(ax.figure) == []
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_text_of_a_card_can_be_read(columns):
+    ax = Figure(figsize=(10, 3.5)).add_subplot()
+    plots.plot_card(ax, a_card(), columns=columns)
+    assert unreadable_text(ax.figure) == []  # type: ignore[arg-type]
 
 
 def test_text_of_three_fields_and_paths_side_by_side_can_be_read():
