@@ -1,0 +1,510 @@
+"""What does this loss do to my gradients? Asked on the command line.
+
+    jaxent list                                               the losses that are built in
+    jaxent card softmax_cross_entropy my_losses.py:clipped    the facts of losses, side by side
+    jaxent portrait my_losses.py:clipped -o clipped.png       how a loss trains, on one sheet
+    jaxent page my_losses.py:clipped -o clipped.html          a page to play with in a browser
+    jaxent check my_losses.py:clipped                         are its derivatives right?
+
+`python -m jaxent` is the same. Results go to stdout and all else to stderr. Exit status: 0; 1, the
+derivatives are wrong; 2, wrong input, which a loss that fails is too; 130, interrupted.
+"""
+
+import argparse
+import contextlib
+import functools
+import inspect
+import io
+import json
+import math
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jaxent
+from jaxent import _specification as specification
+from jaxent._specification import Given, Refusal, suggestion, vector
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+Progress = Callable[[str], object]
+
+HOW_TO_NAME_A_LOSS = """\
+LOSS is named in one of these ways:
+  softmax_brier_score                      built in: see jaxent list
+  generalized_cross_entropy:exponent=0.5   with options: NAME=NUMBER, separated by commas
+  package.module:function                  of a module, in the current folder or installed
+  path/to/file.py:function                 of a file; if it has one function, path/to/file.py
+  path/to/file.py:function:T=2             of either, with options
+It is a function of (logits, targets) of one example, arrays of shape (classes,), that returns a
+scalar and that JAX can trace.
+
+"""
+EXIT_STATUS = "Exit status: 0; 2, wrong input, which a loss that fails is too; 130, interrupted."
+
+
+# The words of the command line
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses in one line, suggests what may have been meant, takes arguments in any order."""
+
+    def __init__(self, command: str, description: str, epilog: str):
+        super().__init__(
+            prog=f"jaxent {command}".strip(),
+            description=description,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str):
+        raise Refusal(f"{message}; see {self.prog} --help")
+
+    def read(self, words: Sequence[str]) -> argparse.Namespace:
+        options, unknown = self.parse_known_intermixed_args(words)
+        for word in unknown:
+            if word.startswith("-"):
+                known = [*dict.fromkeys(re.findall(r"--[a-z]+", self.format_help()))]
+                otherwise = f"{self.prog} has {', '.join(known)}"
+                raise Refusal(f"there is no option {word}; {suggestion(word, known, otherwise)}")
+        if unknown:
+            raise Refusal(f"{unknown[0]} is one argument too many; see {self.prog} --help")
+        return options
+
+
+def parser_of_losses(
+    command: str, *, exit_status: str = EXIT_STATUS, losses: str | int = "+"
+) -> Parser:
+    parser = Parser(command, COMMANDS[command].summary, HOW_TO_NAME_A_LOSS + exit_status)
+    parser.add_argument("losses", nargs=losses, metavar="LOSS", help="see below")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
+    return parser
+
+
+def number_of_classes(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) >= 2):
+        raise Refusal(f"--classes must be a whole number of at least 2, but it is {text}")
+    return int(text)
+
+
+def distribution(text: str, classes: int) -> tuple[float, ...]:
+    """The numbers of --target, P over the classes."""
+    try:
+        target = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        target = ()
+    total = sum(target)
+    if len(target) != classes or min(target) < 0 or not abs(total - 1) <= 1e-6:
+        example = ",".join(["0.7", "0.3", *["0"] * (classes - 2)])
+        of_sum = f", which sums to {total:.7g}" if len(target) == classes else ""
+        raise Refusal(
+            f"--target must be {classes} numbers, none of them negative, that sum to 1, "
+            f"such as {example}, but it is {text}{of_sum}"
+        )
+    return target
+
+
+def file_to_write(text: str, extensions: Sequence[str]) -> Path:
+    """The path of --output, where a file can be written."""
+    path = Path(text)
+    if path.suffix.lower() not in extensions:
+        allowed = " or ".join(extensions)
+        raise Refusal(f"--output must be a file that ends in {allowed}, but it is {text}")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(None, "It is a directory")
+        unfinished(path).touch()
+        unfinished(path).unlink()
+    except OSError as error:
+        raise Refusal(f"--output {text} cannot be written: {error.strerror}") from error
+    return path
+
+
+# While it works
+
+
+@contextlib.contextmanager
+def at_work(quiet: bool) -> Iterator[Progress]:
+    """Say on stderr what is being done, and keep stdout for the results.
+
+    On a terminal what is said replaces itself. Elsewhere it is a line, at most one a second.
+    """
+    stderr, last = sys.stderr, time.monotonic()
+    terminal = stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+    def progress(words: str) -> None:
+        nonlocal last
+        if quiet:
+            return
+        if terminal:
+            words = words[: shutil.get_terminal_size().columns - 1]
+            print(f"\r\x1b[2K{words}", end="", file=stderr, flush=True)
+        elif time.monotonic() - last > 1:
+            print(words, file=stderr, flush=True)
+            last = time.monotonic()
+
+    try:
+        with contextlib.redirect_stdout(stderr):  # what a loss prints is no result
+            yield progress
+    finally:
+        if terminal and not quiet:
+            print("\r\x1b[2K", end="", file=stderr, flush=True)
+
+
+def plain(value: Any) -> Any:
+    """A result as what JSON can say; what it has no number for (inf, nan) is a string."""
+    if hasattr(value, "_fields"):
+        return {name: plain(part) for name, part in value._asdict().items()}
+    if hasattr(value, "tolist"):  # NumPy's arrays and scalars
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def render(figure: "Figure", extension: str) -> bytes:
+    """A picture as a file of that kind, the same bytes for the same figure: no date, no version."""
+    import matplotlib
+    import matplotlib.style
+
+    nameless = {
+        ".png": {"Software": None},
+        ".pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+        ".svg": {"Creator": None, "Date": None},
+    }
+    buffer = io.BytesIO()
+    with (
+        matplotlib.style.context("jaxent.paper"),
+        # text stays text, with its font; the names of parts do not change from run to run
+        matplotlib.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "jaxent"}),
+    ):
+        figure.savefig(buffer, format=extension[1:], metadata=nameless[extension])
+    return buffer.getvalue()
+
+
+def unfinished(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
+def write(path: Path, content: bytes) -> None:
+    """Put content at path whole or not at all."""
+    try:
+        unfinished(path).write_bytes(content)
+        os.replace(unfinished(path), path)
+    finally:
+        unfinished(path).unlink(missing_ok=True)
+
+
+# The check of derivatives
+
+
+def points_to_check(
+    classes: int, target: Sequence[float] | None
+) -> "tuple[list[str], np.ndarray, np.ndarray]":
+    """Names of kinds of points, and logits and targets of each, [kinds, points, classes]."""
+    import numpy as np
+
+    points = 32
+    random = np.random.default_rng(0)
+    noise = random.normal(size=(points, classes))
+    gaps = np.linspace(5, 30, points)[:, None]
+    one_hot = np.eye(classes)
+    if target is None:
+        labels = np.arange(points) % classes
+        targets, others = one_hot[labels], one_hot[labels - 1]
+    else:
+        targets = np.tile(target, (points, 1))
+        labels, others = targets.argmax(-1), one_hot[targets.argmin(-1)]
+    kinds = {
+        "any Q": (2 * noise, targets),
+        "right by 5 to 30 logits": (noise + gaps * one_hot[labels], targets),
+        "wrong by 5 to 30 logits": (noise + gaps * others, targets),
+    }
+    if target is None:
+        kinds["any Q, any P"] = (2 * noise, random.dirichlet(np.ones(classes), points))
+    logits, targets = map(np.stack, zip(*kinds.values(), strict=True))
+    return [*kinds], logits, targets
+
+
+def hear_witnesses(
+    given: Given, kinds: list[str], logits: "np.ndarray", targets: "np.ndarray"
+) -> tuple[list[str], bool]:
+    """A table of what agrees with reverse mode how far, a verdict in words, and whether right."""
+    import jax
+    import numpy as np
+
+    from jaxent.gradients import _precision, check_derivatives
+
+    _, count, classes = logits.shape
+    logits, targets = logits.reshape(-1, classes), targets.reshape(-1, classes)
+    finite = np.isfinite(specification.evaluate(given, logits, targets)[0])
+    with specification.blaming([given]), jax.enable_x64(True):
+        precision = _precision(given.loss, classes)
+        look = jax.jit(jax.vmap(functools.partial(check_derivatives, given.loss)))
+        found = jax.tree.map(np.asarray, look(logits, targets))
+    witnesses = {"central differences": found.finite_difference}
+    if found.forward_mode is not None:
+        witnesses["forward mode"] = found.forward_mode
+    off = {name: witness.absolute for name, witness in witnesses.items()}
+    entry = np.abs(found.gradient).max(-1)
+    # a gradient that is small among large ones may be nothing but their rounding
+    rounding = 4096 * float(jax.numpy.finfo(precision).eps) * np.nanmax(entry)
+    allowed = 1e-6 * entry + 4 * found.uncertainty + max(rounding, np.finfo(float).tiny)
+    excess = np.nan_to_num(np.maximum.reduce([*off.values()]) / allowed, nan=np.inf)
+    excess = np.where(finite, excess, -1)
+    right = bool(excess.max() <= 1)
+
+    columns = {"∂L/∂z": entry, **off, "uncertainty": found.uncertainty}
+    lines = [
+        f"{given.name} with {classes} classes: the largest entry of ∂L/∂z by reverse mode, and",
+        f"how far off it others are, at the worst of {count} points of each kind",
+        "",
+        "".join([f"{'':<24}", *(f"{column:>{len(column) + 4}}" for column in columns)]),
+    ]
+    for index, kind in enumerate(kinds):
+        worst = index * count + int(excess[index * count :][:count].argmax())
+        cells = [f"{numbers[worst]:.1e}" if finite[worst] else "–" for numbers in columns.values()]
+        aligned = (
+            f"{cell:>{len(column) + 4}}" for cell, column in zip(cells, columns, strict=True)
+        )
+        lines.append("".join([f"{kind:<24}", *aligned]))
+    lines.append("")
+    if not finite.all():
+        lines.append(f"At {np.sum(~finite)} of {len(finite)} points the loss is not finite.")
+    if precision != np.float64:
+        lines.append(f"The loss rounds to {precision.name}, and no more than that can be seen.")
+    if right:
+        lines.append(f"The derivatives are right: reverse mode agrees with {' and '.join(off)}.")
+        return lines, True
+    worst = int(excess.argmax())
+    name = max(off, key=lambda name: np.nan_to_num(off[name][worst], nan=np.inf))
+    at = f"logits {vector(logits[worst])} and targets {vector(targets[worst])}"
+    lines.append(
+        f"The derivatives are wrong: at {at} reverse mode gives {vector(found.gradient[worst])}, "
+        f"of which entry {witnesses[name].entry[0][worst]} is {off[name][worst]:.2g} off {name}."
+    )
+    return lines, False
+
+
+# The commands
+
+
+def list_losses(words: Sequence[str]) -> int:
+    Parser("list", COMMANDS["list"].summary, HOW_TO_NAME_A_LOSS).read(words)
+    from jaxent import _catalogue as catalogue
+
+    for name, loss in catalogue.built_in().items():
+        options = ",".join(
+            f"{option}={value}" for option, value in specification.options_of(loss).items()
+        )
+        print(f"{name}:{options}".removesuffix(":"))
+        print(f"    {inspect.getdoc(loss)}".partition("\n")[0])
+    return 0
+
+
+def print_cards(words: Sequence[str]) -> int:
+    parser = parser_of_losses("card")
+    parser.add_argument(
+        "--classes",
+        type=number_of_classes,
+        metavar="N",
+        help="how many classes; default: 3, or 2 for a loss of one logit",
+    )
+    layout = parser.add_mutually_exclusive_group()
+    layout.add_argument("--json", action="store_true", help="every fact, as a JSON list of objects")
+    layout.add_argument("--markdown", action="store_true", help="a Markdown table")
+    options = parser.read(words)
+    with at_work(options.quiet) as progress:
+        progress("loading JAX")
+        from jaxent import cards
+
+        given = specification.read_losses(options.losses)
+        classes = [options.classes or (2 if one.binary else 3) for one in given]
+        for one, count in zip(given, classes, strict=True):
+            specification.try_out(one, count)
+        with specification.blaming(given):
+            made = [
+                cards.card(
+                    one.loss,
+                    count,
+                    name=one.name,
+                    progress=lambda words, name=one.name: progress(f"{name}: {words}"),
+                )
+                for one, count in zip(given, classes, strict=True)
+            ]
+    if options.json:
+        print(json.dumps(plain(made), indent=1, allow_nan=False))
+    else:
+        print(cards.comparison_table(made, markdown=options.markdown))
+    return 0
+
+
+def draw_portrait(words: Sequence[str]) -> int:
+    extensions = (".png", ".pdf", ".svg")
+    parser = parser_of_losses("portrait")
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="where to write it; ends in .png, .pdf or .svg",
+    )
+    parser.add_argument(
+        "--classes",
+        type=number_of_classes,
+        metavar="N",
+        help="how many classes; default: 3, or 2 with a loss of one logit; a triangle needs 3",
+    )
+    parser.add_argument("--target", metavar="P1,P2,P3", help="P on the triangles; default: 1,0,0")
+    options = parser.read(words)
+    target = None if options.target is None else distribution(options.target, 3)
+    if target and options.classes not in (None, 3):
+        raise Refusal("--target is for the triangles of 3 classes, and --classes is not 3")
+    path = file_to_write(options.output, extensions)
+    with at_work(options.quiet) as progress:
+        progress("loading JAX")
+        import numpy as np
+
+        from jaxent import portraits
+
+        given = specification.read_losses(options.losses)
+        binary = [one.words for one in given if one.binary]
+        classes = options.classes or (2 if binary else 3)
+        if binary and classes != 2:
+            raise Refusal(f"--classes must be 2 with {binary[0]}, a loss of one logit")
+        if target and classes != 3:
+            raise Refusal(f"--target is for 3 classes, and {binary[0]} is a loss of one logit")
+        for one in given:
+            specification.try_out(one, classes, target)
+        with specification.blaming(given):
+            figure = portraits.portrait(
+                {one.name: one.loss for one in given},
+                classes,
+                None if target is None else np.array(target),
+                progress=progress,
+            )
+            progress(f"drawing {path}")
+            write(path, render(figure, path.suffix.lower()))
+    print(path)
+    return 0
+
+
+def write_page(words: Sequence[str]) -> int:
+    parser = parser_of_losses("page")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="where to write it; ends in .html"
+    )
+    parser.add_argument(
+        "--target", default="1,0,0", metavar="P1,P2,P3", help="P at first; default: 1,0,0"
+    )
+    options = parser.read(words)
+    target = distribution(options.target, 3)
+    path = file_to_write(options.output, [".html"])
+    with at_work(options.quiet) as progress:
+        progress("loading JAX")
+        from jaxent import pages
+
+        given = specification.read_losses(options.losses)
+        for one in given:
+            specification.try_out(one, 3, target)
+        with specification.blaming(given):
+            progress(f"writing {path}")
+            pages.save_page({one.name: one.loss for one in given}, path, target=target)
+    print(path)
+    return 0
+
+
+def check(words: Sequence[str]) -> int:
+    status = EXIT_STATUS.replace("0;", "0, right; 1, wrong;")
+    parser = parser_of_losses("check", exit_status=status, losses=1)
+    parser.add_argument(
+        "--classes",
+        type=number_of_classes,
+        metavar="N",
+        help="how many classes; default: 3, or 2 for a loss of one logit",
+    )
+    parser.add_argument(
+        "--target", metavar="P1,P2,…", help="P, a number for each class; default: many"
+    )
+    options = parser.read(words)
+    with at_work(options.quiet) as progress:
+        progress("loading JAX")
+        (given,) = specification.read_losses(options.losses)
+        classes = options.classes or (2 if given.binary else 3)
+        target = None if options.target is None else distribution(options.target, classes)
+        progress(f"{given.name}: differences of the values")
+        lines, right = hear_witnesses(given, *points_to_check(classes, target))
+    print(*lines, sep="\n")
+    return 0 if right else 1
+
+
+class Command(NamedTuple):
+    run: Callable[[Sequence[str]], int]
+    summary: str
+
+
+COMMANDS = {
+    "list": Command(list_losses, "The losses that are built in, and their options."),
+    "card": Command(print_cards, "The facts of losses, side by side."),
+    "portrait": Command(draw_portrait, "How losses train, on one sheet."),
+    "page": Command(write_page, "A web page, one file, to play with losses of three classes."),
+    "check": Command(check, "Whether the derivatives of a loss are right."),
+}
+
+
+def run(words: Sequence[str]) -> int:
+    """Obey the command that is named first; the exit status."""
+    if words and words[0] in COMMANDS:
+        return COMMANDS[words[0]].run(words[1:])
+    if words and not words[0].startswith("-"):
+        otherwise = f"there are {', '.join(COMMANDS)}"
+        raise Refusal(
+            f"there is no command {words[0]}; {suggestion(words[0], [*COMMANDS], otherwise)}"
+        )
+    summaries = "\n".join(f"  {name:<10}{command.summary}" for name, command in COMMANDS.items())
+    parser = Parser(
+        "",
+        "What does this loss do to my gradients?",
+        f"commands:\n{summaries}\n\njaxent COMMAND --help says more.",
+    )
+    parser.usage = "jaxent [--help] [--version] COMMAND …"
+    parser.add_argument("--version", action="version", version=f"jaxent {jaxent.__version__}")
+    parser.read(words)
+    raise Refusal(f"needs a command: {', '.join(COMMANDS)}; see jaxent --help")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what the command line asks for; the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without ∂ is shown a ?
+    try:
+        try:
+            status = run(sys.argv[1:] if arguments is None else arguments)
+        except SystemExit as end:  # argparse's, after --help and --version
+            status = int(end.code or 0)
+        sys.stdout.flush()
+    except Refusal as refusal:
+        print(f"jaxent: {refusal}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # what is left in the buffer has to go somewhere when the interpreter ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13  # as if SIGPIPE had ended it
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
