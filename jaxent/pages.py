@@ -17,7 +17,7 @@ import html
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def save_page(
     losses: Loss | Iterable[Loss] | Mapping[str, Loss],
     path: str | os.PathLike[str],
     *,
-    target: Float[ArrayLike, "3"] = (1.0, 0.0, 0.0),
+    target: Float[ArrayLike, "3"] | Sequence[float] = (1.0, 0.0, 0.0),
     title: str | None = None,
 ) -> Path:
     """Write one HTML file in which to play with a loss, or with several side by side.
@@ -96,7 +96,7 @@ def save_page(
 def page(
     losses: Loss | Iterable[Loss] | Mapping[str, Loss],
     *,
-    target: Float[ArrayLike, "3"] = (1.0, 0.0, 0.0),
+    target: Float[ArrayLike, "3"] | Sequence[float] = (1.0, 0.0, 0.0),
     title: str | None = None,
 ) -> str:
     """The page that `save_page` writes, as a string.
@@ -132,7 +132,7 @@ def page(
     return re.sub(f"__({'|'.join(parts)})__", lambda marker: parts[marker[1]], template)
 
 
-def _probabilities(target: ArrayLike) -> np.ndarray:
+def _probabilities(target: ArrayLike | Sequence[float]) -> np.ndarray:
     p = np.asarray(target, np.float64)
     if p.shape != (3,) or not (p >= 0).all() or not abs(p.sum() - 1) <= 1e-6:
         raise ValueError(f"target must be three probabilities that sum to 1, but it is {target}.")
@@ -159,7 +159,7 @@ def _entry(index: int, item: tuple[str, Loss]) -> str:
 
 
 def _reads_raw_logits(loss: Loss) -> bool:
-    """Whether the value changes with a number that is added to all logits, which Q does not feel."""
+    """Whether the value changes with a number common to all logits, which Q does not feel."""
     # Multiples of 1/4, so that the shifts are exact, and two of them, since a parabola may return
     # to its value after one.
     with jax.enable_x64(True):
