@@ -91,7 +91,7 @@ class _Sheet(Figure):
 def portrait(
     losses: Loss | Iterable[Loss] | Mapping[str, Loss],
     num_classes: int = 3,
-    target: Float[ArrayLike, "3"] | None = None,
+    target: Sequence[float] | Float[ArrayLike, "3"] | None = None,
     *,
     seed: int = 0,
     progress: Callable[[str], object] | None = None,
@@ -158,7 +158,7 @@ def portrait(
         return _draw(looks, num_classes, p)
 
 
-def _as_distribution(target: ArrayLike | None, num_classes: int) -> np.ndarray:
+def _as_distribution(target: Sequence[float] | ArrayLike | None, num_classes: int) -> np.ndarray:
     if target is None:
         return np.eye(3)[0]
     p = np.asarray(target, float)
