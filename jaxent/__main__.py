@@ -7,7 +7,7 @@
     jaxent check my_losses.py:clipped                         are its derivatives right?
 
 `python -m jaxent` is the same. Results go to stdout and all else to stderr. Exit status: 0; 1, the
-derivatives are wrong; 2, wrong input, which a loss that fails is too; 130, interrupted.
+derivatives are wrong; 2, wrong input or a loss that fails; 130, interrupted.
 """
 
 import argparse
@@ -39,15 +39,16 @@ Progress = Callable[[str], object]
 HOW_TO_NAME_A_LOSS = """\
 LOSS is named in one of these ways:
   softmax_brier_score                      built in: see jaxent list
-  generalized_cross_entropy:exponent=0.5   with options: NAME=NUMBER, separated by commas
-  package.module:function                  of a module, in the current folder or installed
-  path/to/file.py:function                 of a file; if it has one function, path/to/file.py
+  generalized_cross_entropy:exponent=0.5   with options, separated by commas
+  package.module:function                  of a module, here or installed
+  path/to/file.py:function                 of a file
   path/to/file.py:function:T=2             of either, with options
-It is a function of (logits, targets) of one example, arrays of shape (classes,), that returns a
+(path/to/file.py is enough if it has one function.) It is a function of
+(logits, targets) of one example, arrays of shape (classes,), that returns a
 scalar and that JAX can trace.
 
 """
-EXIT_STATUS = "Exit status: 0; 2, wrong input, which a loss that fails is too; 130, interrupted."
+EXIT_STATUS = "Exit status: 0; 2, wrong input or a loss that fails."
 
 
 # The words of the command line
@@ -227,8 +228,8 @@ def points_to_check(
         labels, others = targets.argmax(-1), one_hot[targets.argmin(-1)]
     kinds = {
         "any Q": (2 * noise, targets),
-        "right by 5 to 30 logits": (noise + gaps * one_hot[labels], targets),
-        "wrong by 5 to 30 logits": (noise + gaps * others, targets),
+        "sure and right": (noise + gaps * one_hot[labels], targets),
+        "sure and wrong": (noise + gaps * others, targets),
     }
     if target is None:
         kinds["any Q, any P"] = (2 * noise, random.dirichlet(np.ones(classes), points))
@@ -266,18 +267,19 @@ def hear_witnesses(
 
     columns = {"∂L/∂z": entry, **off, "uncertainty": found.uncertainty}
     lines = [
-        f"{given.name} with {classes} classes: the largest entry of ∂L/∂z by reverse mode, and",
-        f"how far off it others are, at the worst of {count} points of each kind",
+        f"{given.name}, {classes} classes",
+        "∂L/∂z by reverse mode, its largest entry, and how far off the others are, at the",
+        f"worst of {count} points of each kind (sure: by 5 to 30 logits)",
         "",
-        "".join([f"{'':<24}", *(f"{column:>{len(column) + 4}}" for column in columns)]),
+        "".join([f"{'':<16}", *(f"{column:>{len(column) + 3}}" for column in columns)]),
     ]
     for index, kind in enumerate(kinds):
         worst = index * count + int(excess[index * count :][:count].argmax())
         cells = [f"{numbers[worst]:.1e}" if finite[worst] else "–" for numbers in columns.values()]
         aligned = (
-            f"{cell:>{len(column) + 4}}" for cell, column in zip(cells, columns, strict=True)
+            f"{cell:>{len(column) + 3}}" for cell, column in zip(cells, columns, strict=True)
         )
-        lines.append("".join([f"{kind:<24}", *aligned]))
+        lines.append("".join([f"{kind:<16}", *aligned]))
     lines.append("")
     if not finite.all():
         lines.append(f"At {np.sum(~finite)} of {len(finite)} points the loss is not finite.")
