@@ -1090,7 +1090,7 @@ def _number(x: float) -> str:
 
 def _distribution(q: np.ndarray | None) -> str:
     assert q is not None
-    shown = [f"{x:.3g}" if abs(x) >= 5e-4 else "0" for x in q[:4]]
+    shown = [f"{x:.3g}" if 5e-4 <= abs(x) < 1e3 else f"{x:.0f}" for x in q[:4] + 0.0]
     return f"({', '.join([*shown, '…'] if len(q) > 4 else shown)})"
 
 
