@@ -618,6 +618,7 @@ def test_bars_share_one_scale_and_tell_signs(browser, four):
                     outer = 0.5 + math.copysign(share / 2, g)
                     expected = sorted([0.5, outer])
                     np.testing.assert_allclose([left, right], expected, atol=0.02)
+                    assert (left if g > 0 else right) == pytest.approx(0.5, abs=1e-3)
 
 
 def test_a_gradient_that_is_zero_is_drawn_as_zero_on_both_scales(browser, folder):
@@ -682,6 +683,9 @@ def test_a_table_says_so_and_keeps_p_in_the_corners(browser, folder):
         redrawn(page)
         assert look(page)[2].tolist() == [0, 1, 0]
         page.get_by_role("checkbox", name="table").uncheck()
+        # it still colours the background
+        assert page.locator("#locked").is_visible()
+        page.locator("#field").select_option("none")
         drag(page, handle(page, "triangle", "p"), at(page, "triangle", 0.5, 0.6))
         assert look(page)[2].max() < 0.9
         assert not page.locator("#locked").is_visible()
@@ -739,6 +743,20 @@ def test_colours_of_the_field_are_the_norm_of_the_gradient(browser, four, name):
     _, gradient, _ = answers(BUILT_IN[name], np.log(q), np.tile(TRUTH, (4, 1)))
     shares = np.linalg.norm(gradient, axis=-1) / largest
     np.testing.assert_allclose(pixels, 255 * matplotlib.colormaps["cividis"](shares), atol=8)
+
+
+def test_without_a_field_nothing_is_coloured(browser, four):
+    with opened(browser, four) as page:
+        page.locator("#field").select_option("none")
+        page.wait_for_timeout(500)
+        painted = page.evaluate(
+            """() => [...document.querySelectorAll("canvas")].map((canvas) =>
+              canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height)
+                .data.some((part) => part > 0))"""
+        )
+        assert painted == [False, False]
+        assert not page.locator("#field-scale").is_visible()
+        assert "colour=-1" in page.url
 
 
 # How it looks
