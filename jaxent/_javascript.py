@@ -397,7 +397,7 @@ def _pick(operate: Operate, dtype: np.dtype, options: Array, index: Sequence[Sca
         return options.item()
     (first, *others), last = index, len(options) - 1
     if not isinstance(first, str):
-        return _pick(operate, dtype, options[min(max(first, 0), last), ...], others)
+        return _pick(operate, dtype, options[min(max(int(first), 0), last), ...], others)
     picked = _pick(operate, dtype, options[last, ...], others)
     for n in reversed(range(last)):
         below = operate(lax.lt_p, _INDEX, first, n + 1)
