@@ -461,9 +461,11 @@ def test_reset_brings_back_the_first_view(browser, four):
         page.get_by_role("checkbox", name="Brier").uncheck()
         redrawn(page)
         assert look(page)[0].tolist() != first[0].tolist()
+        assert page.locator("#field-scale span").first.inner_text() != "0"
         page.get_by_role("button", name="Reset").click()
         settle(page)
         again = look(page)
+        assert page.locator("#field-scale span").first.inner_text() == "0"
         assert page.get_by_label("linear", exact=True).is_checked()
     assert [one.tolist() for one in first[:3]] == [one.tolist() for one in again[:3]]
     assert str(first[3]) == str(again[3])
