@@ -12,6 +12,7 @@ derivatives are wrong; 2, wrong input or a loss that fails; 130, interrupted.
 
 import argparse
 import contextlib
+import errno
 import functools
 import inspect
 import io
@@ -119,14 +120,20 @@ def file_to_write(text: str, extensions: Sequence[str]) -> Path:
     if path.suffix.lower() not in extensions:
         allowed = " or ".join(extensions)
         raise Refusal(f"--output must be a file that ends in {allowed}, but it is {text}")
-    try:
+    with writing(path):
         if path.is_dir():
-            raise IsADirectoryError(None, "It is a directory")
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         unfinished(path).touch()
         unfinished(path).unlink()
-    except OSError as error:
-        raise Refusal(f"--output {text} cannot be written: {error.strerror}") from error
     return path
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Refusal(f"--output {path} cannot be written: {error.strerror}") from error
 
 
 # While it works
@@ -219,17 +226,17 @@ def points_to_check(
     random = np.random.default_rng(0)
     noise = random.normal(size=(points, classes))
     gaps = np.linspace(5, 30, points)[:, None]
-    one_hot = np.eye(classes)
     if target is None:
         labels = np.arange(points) % classes
-        targets, others = one_hot[labels], one_hot[labels - 1]
+        others = (labels + 1) % classes
+        targets = specification.one_hot(labels, classes)
     else:
         targets = np.tile(target, (points, 1))
-        labels, others = targets.argmax(-1), one_hot[targets.argmin(-1)]
+        labels, others = targets.argmax(-1), targets.argmin(-1)
     kinds = {
         "any Q": (2 * noise, targets),
-        "sure and right": (noise + gaps * one_hot[labels], targets),
-        "sure and wrong": (noise + gaps * others, targets),
+        "sure and right": (noise + gaps * specification.one_hot(labels, classes), targets),
+        "sure and wrong": (noise + gaps * specification.one_hot(others, classes), targets),
     }
     if target is None:
         kinds["any Q, any P"] = (2 * noise, random.dirichlet(np.ones(classes), points))
@@ -310,7 +317,7 @@ def list_losses(words: Sequence[str]) -> int:
             f"{option}={value}" for option, value in specification.options_of(loss).items()
         )
         print(f"{name}:{options}".removesuffix(":"))
-        print(f"    {inspect.getdoc(loss)}".partition("\n")[0])
+        print("    " + (inspect.getdoc(loss) or "").partition("\n")[0])
     return 0
 
 
@@ -396,7 +403,9 @@ def draw_portrait(words: Sequence[str]) -> int:
                 progress=progress,
             )
             progress(f"drawing {path}")
-            write(path, render(figure, path.suffix.lower()))
+            picture = render(figure, path.suffix.lower())
+        with writing(path):
+            write(path, picture)
     print(path)
     return 0
 
@@ -419,7 +428,7 @@ def write_page(words: Sequence[str]) -> int:
         given = specification.read_losses(options.losses)
         for one in given:
             specification.try_out(one, 3, target)
-        with specification.blaming(given):
+        with specification.blaming(given), writing(path):
             progress(f"writing {path}")
             pages.save_page({one.name: one.loss for one in given}, path, target=target)
     print(path)
@@ -495,7 +504,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status = run(sys.argv[1:] if arguments is None else arguments)
         except SystemExit as end:  # argparse's, after --help and --version
             status = int(end.code or 0)
-        sys.stdout.flush()
+        print(end="", flush=True)
     except Refusal as refusal:
         print(f"jaxent: {refusal}", file=sys.stderr)
         return 2

@@ -75,7 +75,7 @@ def _read_loss(words: str, load: Callable[[str], ModuleType]) -> Given:
     source, _, name = (place, "", "") if place.endswith(".py") else place.rpartition(":")
     built_in = catalogue.built_in()
     folder = None
-    if source in built_in:
+    if source in built_in or re.search(r"\.py:\w+$", source):
         raise Refusal(f"{words}: options are written {source}:NAME=NUMBER, separated by commas")
     if source:
         module = load(source)
@@ -134,7 +134,10 @@ def options_of(function: Callable) -> dict[str, Any]:
 
 
 def _read_options(text: str, place: str, function: Callable) -> dict[str, int | float]:
-    known = [*options_of(function)]
+    try:
+        known = [*options_of(function)]
+    except ValueError:
+        raise Refusal(f"{place} does not tell which options it has") from None
     has = f"it has {', '.join(known)}" if known else "it has none"
     takes_any = any(
         parameter.kind is parameter.VAR_KEYWORD
@@ -226,10 +229,7 @@ def _told(error: BaseException, folder: Path | None) -> str:
 def evaluate(
     given: Given, logits: "np.ndarray", targets: "np.ndarray"
 ) -> "tuple[np.ndarray, np.ndarray]":
-    """Values and gradients of a loss at several examples; refused if it is no loss.
-
-    Called before anything that takes long.
-    """
+    """Values and gradients of a loss at several examples; what is no loss is refused."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -256,9 +256,11 @@ def evaluate(
     except Refusal:
         raise
     except Exception as error:
-        if given.folder is None and isinstance(error, TypeError | ValueError):
+        if given.folder is not None:
+            raise Refusal(f"{must}, but it raised:\n{_told(error, given.folder)}") from error
+        if isinstance(error, TypeError | ValueError):  # what is wrong is an option
             raise Refusal(f"{given.words}: {error}") from error
-        raise Refusal(f"{must}, but it raised:\n{_told(error, given.folder)}") from error
+        raise
     if not (np.isfinite(values) & np.isfinite(gradients).all(-1)).any():
         raise Refusal(
             f"{must}, but value or gradient is not finite at any of {len(values)} points: at "
@@ -272,12 +274,19 @@ def vector(numbers: "np.ndarray") -> str:
     return f"({', '.join(f'{number:.4g}' for number in numbers)})"
 
 
+def one_hot(labels: "np.ndarray", classes: int) -> "np.ndarray":
+    import numpy as np
+
+    return (labels[:, None] == np.arange(classes)).astype(float)
+
+
 def try_out(given: Given, classes: int, target: Sequence[float] | None = None) -> None:
+    """Refuse what is no loss, before anything that takes long is done with it."""
     import numpy as np
 
     logits = np.random.default_rng(0).normal(size=(8, classes))
-    one_hot = np.eye(classes)[np.arange(8) % classes]
-    evaluate(given, logits, one_hot if target is None else np.tile(target, (8, 1)))
+    certain = one_hot(np.arange(8) % classes, classes)
+    evaluate(given, logits, certain if target is None else np.tile(target, (8, 1)))
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 import jaxent
 from jaxent import __main__ as command
 from jaxent import _catalogue, cards, losses, pages, portraits
-from jaxent._specification import read_losses
+from jaxent._specification import Refusal, read_losses
 from jaxent.cards import (
     Curvature,
     Derivatives,
@@ -269,7 +269,7 @@ def test_what_is_wrong_is_refused_in_one_line(refused, line):
 def test_a_folder_is_no_file_to_write(refused, here):
     (here / "folder.png").mkdir()
     assert refused("portrait x -o folder.png") == (
-        "--output folder.png cannot be written: It is a directory"
+        "--output folder.png cannot be written: Is a directory"
     )
 
 
@@ -432,7 +432,8 @@ def test_a_file_is_written_whole_or_not_at_all(here, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space left"):
+    said = r"--output a\.png cannot be written: No space left on device"
+    with pytest.raises(Refusal, match=said), command.writing(Path("a.png")):
         command.write(path, b"second")
     assert path.read_bytes() == b"first"
     assert [each.name for each in here.iterdir()] == ["a.png"]

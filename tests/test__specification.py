@@ -267,6 +267,9 @@ REFUSED = {
     "mine.py:temperd": "mine.py has no function temperd; did you mean tempered?",
     "mine.py:T": "mine.py:T must be a function of (logits, targets), not of type int",
     "mine.py:jnp": "mine.py:jnp must be a function of (logits, targets), not of type module",
+    "mine.py:tempered:T": "mine.py:tempered:T: options are written mine.py:tempered:NAME=NUMBER,",
+    "mine.py:tempered:T=": "mine.py:tempered: option T must be a number, not ''",
+    "math:hypot:x=1": "math:hypot does not tell which options it has",
     "mine.py:tempered:axis=0": "mine.py:tempered has no option axis; it has T",
 }
 
