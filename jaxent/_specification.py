@@ -263,8 +263,8 @@ def evaluate(
         raise
     if not (np.isfinite(values) & np.isfinite(gradients).all(-1)).any():
         raise Refusal(
-            f"{must}, but value or gradient is not finite at any of {len(values)} points: at "
-            f"logits {vector(logits[0])} and targets {vector(targets[0])} they are "
+            f"{must}, finite with a finite gradient, but it is so at none of {len(values)} points: "
+            f"at logits {vector(logits[0])} and targets {vector(targets[0])} they are "
             f"{values[0]:.3g} and {vector(gradients[0])}"
         )
     return values, gradients
