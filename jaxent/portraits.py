@@ -499,7 +499,7 @@ def _notes(
     )
     if num_classes != 3:
         words += " A portrait of 3 classes has three triangles more."
-        return textwrap.wrap(words, round(19 * width))
+        return textwrap.wrap(words, round(17.5 * width))
     p = ", ".join(f"{x:.3g}" for x in target)
     words += (
         f" Triangles: P = ({p}){'' if target.max() == 1 else ', at the star'}; the line is where "
@@ -509,4 +509,4 @@ def _notes(
     if raw:
         reads = "reads" if len(raw) == 1 else "read"
         words += f" {', '.join(raw)} {reads} raw logits: in the triangles these sum to 0."
-    return textwrap.wrap(words, round(19 * width))
+    return textwrap.wrap(words, round(17.5 * width))

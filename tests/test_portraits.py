@@ -434,6 +434,17 @@ def test_all_text_can_be_read(case):
     assert unreadable_text(sheet(case)) == []
 
 
+@pytest.mark.parametrize("dpi", [72, 100, 120])
+@pytest.mark.parametrize("case", ["four of different scales", "raw logits", "two of five classes"])
+def test_all_text_can_be_read_whatever_the_resolution(case, dpi):
+    figure = sheet(case)
+    usual = figure.get_dpi()
+    figure.set_dpi(dpi)
+    received = unreadable_text(figure)
+    figure.set_dpi(usual)
+    assert received == []
+
+
 def test_portrait_is_a_figure_of_the_width_of_a_page():
     for case in "Brier score", "two", "five classes":
         assert 9 <= sheet(case).get_size_inches()[0] <= 10
