@@ -658,7 +658,7 @@ def _samples(value: Loss) -> Callable[[Array, Array], Array]:
 
 
 @jax.jit
-def _central_differences(samples: Array, rounding_unit: float) -> tuple[Array, Array, Array]:
+def _central_differences(samples: Array, rounding_unit: ArrayLike) -> tuple[Array, Array, Array]:
     """(derivatives, steps, uncertainties), each at the step that is to be trusted most."""
     weights = jnp.array([4 / 5, -1 / 5, 4 / 105, -1 / 280])
     derivatives = (samples[..., 0, :, :] - samples[..., 1, :, :]) @ weights

@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import re
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import jaxent
+from jaxent.__main__ import main
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "jaxent"
@@ -159,6 +161,39 @@ def test_every_path_in_the_readme_leads_somewhere():
         assert name in public_members(module)
 
 
+def blocks_of_readme(language):
+    readme = (ROOT / "README.md").read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE)
+
+
+def test_a_loss_of_ones_own_gets_from_the_command_what_the_readme_shows(
+    tmp_path, monkeypatch, capsys
+):
+    own, *_ = (block for block in blocks_of_readme("python") if ">>>" not in block)
+    assert own == (ROOT / "experiments" / "page" / "my_losses.py").read_text()
+    (tmp_path / "my_losses.py").write_text(own)
+    monkeypatch.chdir(tmp_path)
+    commands = [
+        shlex.split(line)
+        for block in blocks_of_readme("sh")
+        for line in block.splitlines()
+        if line.startswith("jaxent ")
+    ]
+    assert [command[1] for command in commands] == ["card", "portrait", "page", "check"]
+    assert [main(command[1:]) for command in commands] == [0, 0, 0, 0]
+    assert {"portrait.png", "page.html"} < {path.name for path in tmp_path.iterdir()}
+    printed = {" ".join(line.split()) for line in capsys.readouterr().out.splitlines()}
+    (table,) = blocks_of_readme("text")
+    assert {" ".join(line.split()) for line in table.splitlines()} <= printed
+
+
+def test_pictures_of_the_readme_are_there_and_small_enough_to_load():
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+    assert len(pictures) >= 4
+    for picture in pictures:
+        assert (ROOT / picture).stat().st_size < 150_000, picture
+
+
 # Types
 
 
@@ -205,19 +240,32 @@ def test_annotations_hold_wherever_an_example_goes():
 
 
 def test_the_types_and_the_style_are_in_the_package():
-    for name in ("py.typed", "paper.mplstyle"):
+    for name in ("py.typed", "paper.mplstyle", "page.html"):
         assert (PACKAGE / name).is_file()
     wheel = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel == {"packages": ["jaxent"]}  # all of the folder but what git ignores
     ignored = (ROOT / ".gitignore").read_text().split()
-    assert not {"py.typed", "paper.mplstyle", "*.typed", "*.mplstyle", "jaxent/"} & set(ignored)
+    assert not {
+        "py.typed",
+        "paper.mplstyle",
+        "page.html",
+        "*.html",
+        "*.typed",
+        "*.mplstyle",
+        "jaxent/",
+    } & set(ignored)
 
 
 def test_a_wheel_ships_the_types_and_the_style():
     wheel = pytest.importorskip("hatchling.builders.wheel", reason="hatchling builds the wheel")
     files = wheel.WheelBuilder(str(ROOT)).recurse_included_files()
     shipped = {file.distribution_path for file in files}
-    assert {"jaxent/py.typed", "jaxent/paper.mplstyle", "jaxent/losses.py"} <= shipped
+    assert {
+        "jaxent/py.typed",
+        "jaxent/paper.mplstyle",
+        "jaxent/page.html",
+        "jaxent/losses.py",
+    } <= shipped
     assert all(path.startswith("jaxent/") for path in shipped)
 
 
