@@ -449,8 +449,8 @@ def plot_escape_law(ax: Axes, escape: "EscapeLaw", **kwargs: Any) -> list[Line2D
     ax.set_yscale("log")
     along = np.linspace(0.0, margins.max(), 241)
     law = _as_floats(escape.predict(along))
-    law[~(np.isfinite(law) & (law > 0))] = np.nan
-    (line,) = ax.plot(along, law, **{"label": _in_words(escape), **kwargs})
+    shown = np.where(np.isfinite(law) & (law > 0), law, np.nan)
+    (line,) = ax.plot(along, shown, **{"label": _in_words(escape), **kwargs})
     marks = {"color": line.get_color(), "linestyle": "none", "clip_on": False, "zorder": 3}
     (dots,) = ax.plot(margins, np.where(np.isfinite(times), times, np.nan), marker="o", **marks)
     never = margins[np.isinf(times)]
@@ -564,8 +564,11 @@ def _facts(card: "LossCard") -> list[tuple[str, str]]:
     ]
 
 
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
 def _power_of_classes(power: float) -> str:
-    if math.isnan(power):
+    if not math.isfinite(power):
         return ""
     whole = round(power)
     if abs(power - whole) < 0.015:
@@ -573,11 +576,10 @@ def _power_of_classes(power: float) -> str:
     return f", ∝ $C^{{{power:.2f}}}$"
 
 
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
 def _short(number: float) -> str:
-    """Three digits, as one writes them: −0.481, 4.92×10⁻⁴, ∞."""
+    """Three digits, as one writes them: −0.481, 4.92×10⁻⁵, ∞."""
+    if math.isnan(number):
+        return "NaN"
     if math.isinf(number):
         return "∞" if number > 0 else "−∞"
     digits, _, exponent = f"{number:.3g}".partition("e")

@@ -137,9 +137,14 @@ def portrait(
             scalar.
 
     Example:
+        The law of escape stands above its panel. One more logit to unlearn costs cross-entropy a
+        time of (C − 1)/C.
+
         >>> from jaxent import losses, portraits
         >>> figure = portraits.portrait(losses.softmax_cross_entropy, num_classes=10)
         >>> figure.savefig("cross_entropy.svg")  # doctest: +SKIP
+        >>> print(*[text.get_text() for text in figure.texts if "logit" in text.get_text()][:1])
+        linear, 0.9 per logit
     """
     by_name = catalogue.named(losses)
     for name, loss in by_name.items():
@@ -388,9 +393,11 @@ def _draw_curves(
             triangles.set_markevery(16)
         plots.plot_escape_law(escape, looks[other].card.escape, **{**style, "linewidth": 1.0})
     profile.set_xticks([1e-6, 0.5, 1 - 1e-6], ["10⁻⁶", "½", "1 − 10⁻⁶"])
+    profile.set_xlim(1e-9, 1 - 1e-9)
     profile.set_ylim(_decades([look.profile.gradient_norm for look in looks.values()]))
     profile.set_xlabel("probability of the truth")
     escape.set_xticks([0, 4, 8, 12])
+    escape.set_xlim(-0.5, 12.5)
     escape.set_ylim(_decades([look.card.escape.times for look in looks.values()]))
     escape.set_xlabel("margin of the mistake, logits")
     for ax in profile, escape:

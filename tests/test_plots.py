@@ -542,6 +542,7 @@ def test_card_says_what_is_out_of_the_ordinary(ax):
         push={
             "largest_at": 1e-9,
             "uniform_power": -0.5,
+            "mistake_norm": np.nan,
             "vanishes": ("right corner", "wrong corners", "far edge", "near edges"),
         },
         noise={"most": np.inf, "symmetric": True},
@@ -555,6 +556,7 @@ def test_card_says_what_is_out_of_the_ordinary(ax):
         "not convex": "nowhere",
         "largest push": "0.544 at p_true → 0",
         "push, uniform q": "0.544, ∝ $C^{-0.50}$",
+        "push, 12 behind": "NaN",
         "push fades at": "all corners, all edges",
         "range": "0 to ∞, symmetric",
         "soft targets": "ignored",
