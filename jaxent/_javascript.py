@@ -26,12 +26,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.extend import core
-from scipy import ndimage
 
+from jaxent._table import tabulate
 from jaxent.gradients import Loss, _of_each_example
 
 MOST_OPERATIONS = 4000
+"""More of them are not a program that a page should hold."""
+
 LONGEST_EXPRESSION = 80
+"""In characters: a longer one gets a name, so that none is nested too deeply."""
 
 
 class Translation(NamedTuple):
@@ -44,8 +47,8 @@ class Translation(NamedTuple):
             interpolates in a table, and knows z up to a constant only: it reads the logits that
             sum to zero.
         one_hot_only: whether p is read by its largest entry alone, as a table does.
-        worst_error: of a table, the largest error of a component of g at the centres of the
-            cells, over the largest norm ‖g‖ met for the same class. 0 if exact.
+        worst_error: of a table, the largest error of a component of g at the centres of its
+            cells, over the largest norm ‖g‖ met for the same P. 0 if exact.
         reason: what could not be translated; empty if exact.
     """
 
@@ -89,18 +92,39 @@ def translate(loss: Loss, *, float32: bool = False) -> Translation:
             return Translation(source, True, False, 0.0, "")
         except _Untranslatable as error:
             reason = str(error)
-        except _BRANCHES_IN_PYTHON:
+        except _PYTHON_LOOKS:
             reason = "Python code that needs to know the data"
             evaluate = _uncompiled(function)
-        return _table(evaluate, dtype, reason)
+        source, error = tabulate(
+            lambda z, p: evaluate(jnp.asarray(z, dtype), jnp.asarray(p, dtype))
+        )
+        return Translation(source, False, True, error, reason)
 
 
-_BRANCHES_IN_PYTHON = (
+_PYTHON_LOOKS = (
     jax.errors.ConcretizationTypeError,
     jax.errors.NonConcreteBooleanIndexError,
     jax.errors.TracerArrayConversionError,
     jax.errors.TracerIntegerConversionError,
 )
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Values and gradients at many logits; one after the other, as a callback may not be mapped."""
+    return jax.jit(lambda logits, p: lax.map(lambda z: function(z, p), logits))
+
+
+def _uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for Python code that looks at P or, one after the other, even at the logits."""
+
+    def evaluate(logits: jax.Array, p: jax.Array) -> tuple[Any, Any]:
+        try:
+            return jax.vmap(lambda z: function(z, p))(logits)
+        except _PYTHON_LOOKS:
+            pairs = [function(z, p) for z in logits]
+            return np.stack([value for value, _ in pairs]), np.stack([g for _, g in pairs])
+
+    return evaluate
 
 
 class _Untranslatable(Exception):
@@ -125,7 +149,7 @@ shorter ones.
 Operate: TypeAlias = Callable[..., Scalar]
 """operate(primitive, dtype, *operands, **params) → result: `_operate` of a program."""
 
-_INDEX = np.dtype(np.int64)
+_INDEX = np.dtype(np.int32)
 _BOOL = np.dtype(np.bool_)
 _ROUNDED = {
     np.dtype(np.float64): "{}",
@@ -150,6 +174,10 @@ _COMPARISONS = {
     "le": "{}<={}",
     "gt": "{}>{}",
     "ge": "{}>={}",
+    # in an order of all numbers: −0 before 0, and NaN last
+    "eq_to": "Object.is({},{})",
+    "lt_to": "below({},{})",
+    "le_to": "!below({1},{0})",
 }
 _OF_BOOLEANS = {
     "and": "{}&&{}",
@@ -171,7 +199,13 @@ _OF_INTEGERS = {
     "max": "Math.max({},{})",
     "min": "Math.min({},{})",
 }
-_OF_BITS = {"and": "{}&{}", "or": "{}|{}", "xor": "{}^{}", "not": "~{}", "mul": "Math.imul({},{})"}
+_OF_SHORT_INTEGERS = {
+    "and": "{}&{}",
+    "or": "{}|{}",
+    "xor": "{}^{}",
+    "not": "~{}",
+    "mul": "Math.imul({},{})",
+}
 _WITHOUT_ROUNDING = {
     "neg": "-{}",
     "abs": "Math.abs({})",
@@ -232,6 +266,7 @@ _HELPERS = {
     ),
     "even": "x=>{const r=Math.round(x);return Math.abs(x%1)===.5&&r%2?r-1:r}",
     "away": "x=>x<0?-Math.round(-x):Math.round(x)",
+    "below": "(x,y)=>x<y||x===x&&y!==y||x===0&&y===0&&1/x<1/y",
     "power": "(x,y)=>x===1||x===-1&&Math.abs(y)===Infinity?1:x**y",
     "quotient": "(x,y)=>y?Math.trunc(x/y):-1",
     "remainder": "(x,y)=>y?x%y:x",
@@ -329,8 +364,8 @@ def _template(name: str, dtype: np.dtype, params: dict[str, Any]) -> str:
         return _COMPARISONS[name]
     if kind == "boolean" and name in _OF_BOOLEANS:
         return _OF_BOOLEANS[name]
-    if kind == "integer" and dtype.itemsize < 8 and name in _OF_BITS:
-        return _WRAPPED[dtype].format(_OF_BITS[name])
+    if kind == "integer" and dtype.itemsize < 8 and name in _OF_SHORT_INTEGERS:
+        return _WRAPPED[dtype].format(_OF_SHORT_INTEGERS[name])
     if kind == "integer" and name in _OF_INTEGERS:
         return _WRAPPED[dtype].format(_OF_INTEGERS[name])
     if kind == "floating" and name in _WITHOUT_ROUNDING:
@@ -476,19 +511,11 @@ def _evaluate(operate: Operate, eqn: Equation, *inputs: Any) -> Sequence:
         return known if eqn.primitive.multiple_results else [known]
     if name in _CONTROL:
         return _CONTROL[name](operate, eqn, *inputs)
-    outputs = _RULES.get(name, _elementwise)(operate, eqn, *map(_scalars, inputs))
+    if name not in _RULES:
+        raise _Untranslatable(f"primitive '{name}'")
+    outputs = _RULES[name](operate, eqn, *map(_scalars, inputs))
     dtypes = [variable.aval.dtype for variable in eqn.outvars]
     return list(map(_known_if_possible, outputs, dtypes))
-
-
-def _call_traced(
-    operate: Operate, function: Callable[..., Any], dtype: np.dtype, *operands: Scalar
-) -> Scalar:
-    """What a function of JAX makes of scalars."""
-    closed = jax.make_jaxpr(function)(*[jax.ShapeDtypeStruct((), dtype)] * len(operands))
-    inputs = [_known_if_possible(_array([x], ()), dtype) for x in operands]
-    (output,) = _call(operate, closed, inputs)
-    return _scalars(output).item()
 
 
 # Loops and branches
@@ -788,7 +815,10 @@ def _with(
 
 
 def _log_add_exp(operate: Operate, dtype: np.dtype, x: Scalar, y: Scalar) -> Scalar:
-    return _call_traced(operate, jnp.logaddexp, dtype, x, y)
+    closed = jax.make_jaxpr(jnp.logaddexp)(*[jax.ShapeDtypeStruct((), dtype)] * 2)
+    inputs = [_known_if_possible(_array([scalar], ()), dtype) for scalar in (x, y)]
+    (output,) = _call(operate, closed, inputs)
+    return _scalars(output).item()
 
 
 def _index_of(comparison: core.Primitive, operate: Operate, eqn: Equation, x: Array) -> list[Array]:
@@ -933,7 +963,12 @@ _MOVES = (
     "transpose",
     "unstack",
 )
+_ELEMENTWISE = (
+    *(*_COMPARISONS, *_OF_BOOLEANS, *_OF_INTEGERS, *_WITHOUT_ROUNDING, *_WITH_ROUNDING),
+    *(*_COMPOSED, "add_any", "convert_element_type", "is_finite", "reduce_precision", "round"),
+)
 _RULES: dict[str, Callable[..., list[Array]]] = {
+    **dict.fromkeys(_ELEMENTWISE, _elementwise),
     **dict.fromkeys(_MOVES, _move),
     "select_n": _select_n,
     "dynamic_slice": _dynamic_slice,
@@ -1035,153 +1070,3 @@ def _number(x: float) -> str:
     text = re.sub(r"\.0$", "", repr(x))
     text = re.sub(r"^(-?)0\.", r"\1.", text)
     return re.sub(r"e([+-])0*", lambda match: "e" + match[1].strip("+"), text)
-
-
-# Tables
-
-_CELLS = 32
-_EDGE = 16.0
-_REACH = 4.0
-_DIGITS = 5
-_CLASSES = ((0, 1, 2), (1, 2, 0), (2, 0, 1))
-
-
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Values and gradients at many logits; one after the other, as a callback may not be mapped."""
-    return jax.jit(lambda logits, p: lax.map(lambda z: function(z, p), logits))
-
-
-def _uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same for Python code that looks at P, or, one after the other, also at the logits."""
-
-    def evaluate(logits: jax.Array, p: jax.Array) -> tuple[Any, Any]:
-        try:
-            return jax.vmap(lambda z: function(z, p))(logits)
-        except _BRANCHES_IN_PYTHON:
-            pairs = [function(z, p) for z in logits]
-            return np.stack([value for value, _ in pairs]), np.stack([g for _, g in pairs])
-
-    return evaluate
-
-
-def _table(evaluate: Callable[..., Any], dtype: Any, reason: str) -> Translation:
-    """The loss at the three one-hot P, interpolated by bicubic splines.
-
-    With y the true class and j, k those that follow it in turn, u = log(q_y/(1 − q_y)) and
-    v = log(q_j/q_k) run from −16 to 16, and are held there outside. The knots are evenly spaced
-    in x, u = 4 sinh x: dense in the middle, where losses turn. Where a loss is not finite, the
-    table goes on with the nearest value that is.
-    """
-    side = np.linspace(0, _CELLS, _CELLS + 1)
-    knots = _logits(*np.meshgrid(side, side, indexing="ij"))
-    centres = np.meshgrid(side[1:] - 0.5, side[1:] - 0.5, indexing="ij")
-    logits = np.concatenate([knots.reshape(-1, 3), _logits(*centres).reshape(-1, 3)])
-    tables: list[np.ndarray] = []
-    errors = []
-    for order in _CLASSES:
-        inverse = np.argsort(order)
-        values, gradients = evaluate(
-            jnp.asarray(logits[:, inverse], dtype), jnp.asarray(np.eye(3)[order[0]], dtype)
-        )
-        columns = np.column_stack([values, np.asarray(gradients)[:, order]]).astype(np.float64)
-        samples = _finite(columns[: knots.size // 3].reshape(_CELLS + 1, _CELLS + 1, 4))
-        truth = columns[knots.size // 3 :].reshape(_CELLS, _CELLS, 4)
-        table = _rounded(_spline(samples))
-        # a loss that treats all classes alike has one table
-        alike = (old for old in tables if _are_alike(old, table))
-        table = next(alike, table)
-        tables.append(table)
-        errors.append(_worst_error(_interpolated(table, *centres), truth, samples))
-    source = _printed_table(tables)
-    return Translation(source, False, True, max(errors), reason)
-
-
-def _logits(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """[…, 3]: the logits of y, j, k that sum to zero, at a place counted in knots."""
-    u, v = (_EDGE / _REACH * np.sinh((2 * s / _CELLS - 1) * np.arcsinh(_REACH)) for s in (x, y))
-    logits = np.stack([u + np.logaddexp(v / 2, -v / 2), v / 2, -v / 2], -1)
-    return logits - logits.mean(-1, keepdims=True)
-
-
-def _spline(samples: np.ndarray) -> np.ndarray:
-    """The coefficients of the cubic B-splines through the samples, one more at every end, where
-    the third derivative does not jump at the first knot inside."""
-    count = len(samples) + 2
-    system = np.zeros((count, count))
-    for row in range(1, count - 1):
-        system[row, row - 1 : row + 2] = 1 / 6, 4 / 6, 1 / 6
-    system[0, :5] = system[-1, -5:] = 1, -4, 6, -4, 1
-    solve = np.linalg.inv(system)[:, 1:-1]
-    return np.einsum("in,jm,nmc->ijc", solve, solve, samples)
-
-
-def _finite(samples: np.ndarray) -> np.ndarray:
-    missing = ~np.isfinite(samples).all(-1)
-    nearest: Any = ndimage.distance_transform_edt(missing, None, False, True)
-    return samples[tuple(nearest)]
-
-
-def _interpolated(table: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    (m, of_x), (n, of_y) = map(_place, (x, y))
-    terms = (
-        (of_x[a] * of_y[b])[..., None] * table[m + a, n + b] for a in range(4) for b in range(4)
-    )
-    return sum(terms, np.zeros(()))
-
-
-def _place(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The cell, and the weights of the four B-splines that reach into it."""
-    cell = np.minimum(np.floor(x), _CELLS - 1).astype(int)
-    t = x - cell
-    r = 1 - t
-    weights = [r**3 / 6, (3 * t - 6) * t**2 / 6 + 2 / 3, (3 * r - 6) * r**2 / 6 + 2 / 3, t**3 / 6]
-    return cell, np.stack(weights)
-
-
-def _worst_error(received: np.ndarray, truth: np.ndarray, samples: np.ndarray) -> float:
-    finite = np.isfinite(truth).all(-1)
-    if not finite.any():
-        return math.inf
-    gradients = truth[finite][:, 1:]
-    error = np.abs(received[finite][:, 1:] - gradients).max()
-    norms = np.linalg.norm([*gradients, *samples[..., 1:].reshape(-1, 3)], axis=-1)
-    return float(error / norms.max()) if error > 0 else 0.0
-
-
-def _are_alike(one: np.ndarray, other: np.ndarray) -> bool:
-    return np.allclose(one, other, 10.0 ** (1 - _DIGITS), 1e-12 * np.abs(one).max(), equal_nan=True)
-
-
-def _rounded(table: np.ndarray) -> np.ndarray:
-    return np.array([float(f"{x:.{_DIGITS - 1}e}") for x in table.flat]).reshape(table.shape)
-
-
-def _printed_table(tables: Sequence[np.ndarray]) -> str:
-    distinct = list({id(table): table for table in tables}.values())
-    of_class = [next(n for n, x in enumerate(distinct) if x is table) for table in tables]
-    numbers = ",".join(f"[{','.join(map(_number, table.ravel().tolist()))}]" for table in distinct)
-    return _TABLE.replace("NUMBERS", numbers).replace("OF_CLASS", str(of_class))
-
-
-_TABLE = re.sub(
-    r"\n *",
-    "",
-    f"""(()=>{{
-    const tables=[NUMBERS],place=x=>{{
-        const s=(Math.asinh(x*{_REACH / _EDGE})/Math.asinh({_REACH})+1)*{_CELLS / 2},
-        c=Math.min(Math.max(s,0),{_CELLS}),n=Math.min(Math.floor(c),{_CELLS - 1}),t=c-n,r=1-t;
-        return[n,[r**3/6,(3*t-6)*t*t/6+2/3,(3*r-6)*r*r/6+2/3,t**3/6]]
-    }};
-    return(z,p)=>{{
-        const y=p.indexOf(Math.max(...p)),j=(y+1)%3,k=(y+2)%3,v=z[j]-z[k],
-        u=z[y]-Math.max(z[j],z[k])-Math.log1p(Math.exp(-Math.abs(v))),
-        [m,a]=place(u),[n,b]=place(v),table=tables[OF_CLASS[y]],s=[0,0,0,0],g=[];
-        for(let i=0;i<16;i++){{
-            const w=a[i>>2]*b[i&3],at=4*((m+(i>>2))*{_CELLS + 3}+n+(i&3));
-            for(let c=0;c<4;c++)s[c]+=w*table[at+c]
-        }}
-        g[y]=s[1];g[j]=s[2];g[k]=s[3];
-        return[s[0],...g]
-    }}
-    }})()""",
-)
