@@ -19,7 +19,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial, reduce
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, SupportsIndex, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -634,7 +634,7 @@ def _move(operate: Operate, eqn: Equation, *inputs: Array) -> list[Array]:
 
 def _dynamic_slice(operate: Operate, eqn: Equation, operand: Array, *start: Array) -> list[Array]:
     aval = eqn.outvars[0].aval
-    room = np.subtract(operand.shape, aval.shape)
+    room = _room(operand, aval.shape)
     index = [x.item() for x in start]
     scalars = [
         _pick(operate, aval.dtype, _reachable(operand, room, offset), index)
@@ -647,7 +647,7 @@ def _dynamic_update_slice(
     operate: Operate, eqn: Equation, operand: Array, update: Array, *start: Array
 ) -> list[Array]:
     result, dtype = operand.copy(), eqn.outvars[0].aval.dtype
-    room = np.subtract(operand.shape, update.shape)
+    room = _room(operand, update.shape)
     index = _clipped(operate, [x.item() for x in start], room)
     for offset in np.ndindex(update.shape):
         options = _reachable(result, room, offset)
@@ -657,7 +657,7 @@ def _dynamic_update_slice(
 
 def _gather(operate: Operate, eqn: Equation, operand: Array, indices: Array) -> list[Array]:
     aval, dims, mode = eqn.outvars[0].aval, eqn.params["dimension_numbers"], eqn.params["mode"]
-    room = np.subtract(operand.shape, eqn.params["slice_sizes"])
+    room = _room(operand, eqn.params["slice_sizes"])
     fill = _fill_value(eqn.params["fill_value"], aval.dtype)
     windows = _windows(
         aval.shape,
@@ -673,9 +673,7 @@ def _gather(operate: Operate, eqn: Equation, operand: Array, indices: Array) -> 
         picked = _pick(operate, aval.dtype, _reachable(operand, room, offset), start)
         if mode == lax.GatherScatterMode.FILL_OR_DROP:
             inside = [operate(lax.ge_p, _INDEX, x, 0) for x in start]
-            inside += [
-                operate(lax.le_p, _INDEX, x, int(r)) for x, r in zip(start, room, strict=True)
-            ]
+            inside += [operate(lax.le_p, _INDEX, x, r) for x, r in zip(start, room, strict=True)]
             picked = _select(operate, aval.dtype, _both(operate, *inside), picked, fill)
         scalars.append(picked)
     return [_array(scalars, aval.shape)]
@@ -706,7 +704,7 @@ def _scatter(
     dropped = (*dims.inserted_window_dims, *dims.operand_batching_dims)
     window = iter(dims.update_window_dims)
     sizes = [1 if d in dropped else updates.shape[next(window)] for d in range(operand.ndim)]
-    room = np.subtract(operand.shape, sizes)
+    room = _room(operand, sizes)
     windows = _windows(
         updates.shape,
         operand.ndim,
@@ -728,10 +726,10 @@ def _windows(
     operand_ndim: int,
     indices: Array,
     *,
-    window_dims: Sequence[int],
-    dropped: Sequence[int],
-    indexed: Sequence[int],
-    batched: tuple[Sequence[int], Sequence[int]],
+    window_dims: Sequence[SupportsIndex],
+    dropped: Sequence[SupportsIndex],
+    indexed: Sequence[SupportsIndex],
+    batched: tuple[Sequence[SupportsIndex], Sequence[SupportsIndex]],
 ) -> Iterator[tuple[tuple[int, ...], list[Scalar], list[int]]]:
     """Where each number of a gather's result, or of a scatter's updates, belongs in the operand.
 
@@ -751,13 +749,18 @@ def _windows(
         yield element, start, offset
 
 
+def _room(operand: Array, window: Iterable[SupportsIndex]) -> list[int]:
+    """How far a window of this shape may start from the first number, along every axis."""
+    return [size - int(width) for size, width in zip(operand.shape, window, strict=True)]
+
+
 def _reachable(operand: Array, room: Iterable[int], offset: Iterable[int]) -> Array:
     """The part of the operand on which a place in a window may fall, as a view."""
     return operand[tuple(slice(o, o + r + 1) for o, r in zip(offset, room, strict=True))]
 
 
 def _clipped(operate: Operate, start: Iterable[Scalar], room: Iterable[int]) -> list[Scalar]:
-    return [_clamp(operate, _INDEX, 0, x, int(most)) for x, most in zip(start, room, strict=True)]
+    return [_clamp(operate, _INDEX, 0, x, most) for x, most in zip(start, room, strict=True)]
 
 
 def _put(
@@ -780,7 +783,7 @@ def _put(
 # Rows that become one number, or are put in order
 
 
-def _rows(x: Array, axes: Sequence[int]) -> Array:
+def _rows(x: Array, axes: Sequence[SupportsIndex]) -> Array:
     """[rows, n], n along the axes."""
     moved = np.moveaxis(x, axes, range(-len(axes), 0))
     return moved.reshape(-1, math.prod(x.shape[axis] for axis in axes))
@@ -1061,7 +1064,7 @@ def _text(x: Scalar) -> str:
     return f"({number})" if number.startswith("-") else number
 
 
-def _number(x: float) -> str:
+def _number(x: int | float) -> str:
     """The shortest that JavaScript reads as the same number."""
     if math.isnan(x):
         return "NaN"
