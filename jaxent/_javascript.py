@@ -95,10 +95,10 @@ def translate(loss: Loss, *, float32: bool = False) -> Translation:
         except _PYTHON_LOOKS:
             reason = "Python code that needs to know the data"
             evaluate = _uncompiled(function)
-        source, error = tabulate(
+        source, worst_error = tabulate(
             lambda z, p: evaluate(jnp.asarray(z, dtype), jnp.asarray(p, dtype))
         )
-        return Translation(source, False, True, error, reason)
+        return Translation(source, False, True, worst_error, reason)
 
 
 _PYTHON_LOOKS = (
