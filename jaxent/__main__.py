@@ -251,6 +251,7 @@ def hear_witnesses(
     import jax
     import numpy as np
 
+    from jaxent.cards import _jit_quickly
     from jaxent.gradients import _precision, check_derivatives
 
     _, count, classes = logits.shape
@@ -258,7 +259,7 @@ def hear_witnesses(
     finite = np.isfinite(specification.evaluate(given, logits, targets)[0])
     with specification.blaming([given]), jax.enable_x64(True):
         precision = _precision(given.loss, classes)
-        look = jax.jit(jax.vmap(functools.partial(check_derivatives, given.loss)))
+        look = _jit_quickly(jax.vmap(functools.partial(check_derivatives, given.loss)))
         found = jax.tree.map(np.asarray, look(logits, targets))
     witnesses = {"central differences": found.finite_difference}
     if found.forward_mode is not None:

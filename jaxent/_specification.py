@@ -234,6 +234,8 @@ def evaluate(
     import jax.numpy as jnp
     import numpy as np
 
+    from jaxent.cards import _jit_quickly
+
     classes = logits.shape[-1]
     must = (
         f"{given.words} must be a function of (logits, targets) of one example, arrays of shape "
@@ -251,7 +253,7 @@ def evaluate(
 
     try:
         with jax.enable_x64(True):
-            run = jax.jit(jax.vmap(jax.value_and_grad(value)))
+            run = _jit_quickly(jax.vmap(jax.value_and_grad(value)))
             values, gradients = jax.tree.map(np.asarray, run(logits, targets))
     except Refusal:
         raise

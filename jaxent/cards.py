@@ -243,6 +243,9 @@ _MARGINS = (*range(1, 8), *(m / 2 for m in range(16, 25)))
 _FITTED_MARGINS = (8, 9, 10, 11)
 _LAW_TOLERANCE = 1e-3
 
+# What runs for milliseconds is not worth the seconds of compiling it well.
+_jit_quickly = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
 
 def card(
     loss: Loss,
@@ -353,7 +356,7 @@ class _SearchPoints(NamedTuple):
 def _in_blocks(function: Callable, num_classes: int, results_per_row: int = 1) -> Callable:
     """A function of rows, compiled once, for any number of rows: NumPy arrays in and out."""
     block = max(1, min(128, 2_000_000 // (num_classes * results_per_row)))
-    run = jax.jit(function)
+    run = _jit_quickly(function)
 
     def of_rows(logits: np.ndarray, targets: np.ndarray):
         logits, targets = np.broadcast_arrays(np.atleast_2d(logits), targets)
@@ -777,7 +780,9 @@ def _uniform_power(loss: Loss) -> float:
     few, many = 300, 3000
     try:
         ends = [
-            float(np.linalg.norm(jax.jit(jax.grad(loss))(np.zeros(count), np.eye(1, count)[0])))
+            float(
+                np.linalg.norm(_jit_quickly(jax.grad(loss))(np.zeros(count), np.eye(1, count)[0]))
+            )
             for count in (few, many)
         ]
     except Exception:  # written for a certain number of classes, it may raise anything
@@ -929,11 +934,13 @@ def _derivatives(
     if invariance.soft_targets != "accepted":
         targets = certain
     check = jax.tree.map(
-        np.asarray, jax.jit(jax.vmap(partial(check_derivatives, loss)))(logits, targets)
+        np.asarray, _jit_quickly(jax.vmap(partial(check_derivatives, loss)))(logits, targets)
     )
     scale = np.abs(check.gradient).max(-1)
-    # differences of values cannot resolve more than they say themselves
-    resolved = 1e-6 * scale + 4 * check.uncertainty
+    # differences of values cannot resolve more than they say themselves, nor than the rounding of
+    # values as large as elsewhere
+    rounding = 64 * float(jax.numpy.finfo(precision).eps) * scale.max()
+    resolved = 1e-6 * scale + 4 * check.uncertainty + rounding
     forward = check.forward_mode
     right = bool(
         (check.finite_difference.absolute <= resolved).all()
@@ -942,7 +949,7 @@ def _derivatives(
             or (forward.relative <= max(1e-6, 8 * float(jax.numpy.finfo(precision).eps))).all()
         )
     )
-    worst = int(np.nanargmax(check.finite_difference.absolute / (resolved + 1e-300)))
+    worst = int(np.nanargmax(check.finite_difference.absolute / np.maximum(resolved, 1e-300)))
     return Derivatives(
         right=right,
         finite_difference=float(check.finite_difference.relative[worst]),

@@ -181,10 +181,6 @@ def _as_distribution(target: Sequence[float] | ArrayLike | None, num_classes: in
 # What is measured
 
 
-# What runs once, for milliseconds, is not worth the seconds of compiling it well.
-_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-
-
 def _look(
     loss: Loss,
     num_classes: int,
@@ -201,12 +197,14 @@ def _look(
     tell("panels")
     with jax.enable_x64(True):
         log_odds = jnp.linspace(-20.0, 20.0, 401)
-        profile = _jit(partial(_profile, loss, num_classes))(log_odds)
+        profile = cards._jit_quickly(partial(_profile, loss, num_classes))(log_odds)
         profile = jax.tree.map(np.asarray, profile)
         if num_classes != 3:
             return _Look(card, profile, None)
         rate, step = _step_of(card)
-        measured = _jit(partial(_over_the_simplex, loss))(target, jnp.asarray(_STARTS), rate)
+        measured = cards._jit_quickly(partial(_over_the_simplex, loss))(
+            target, jnp.asarray(_STARTS), rate
+        )
         field, least_curvatures, paths = jax.tree.map(np.asarray, measured)
         return _Look(card, profile, _Simplex(field, least_curvatures, paths, step))
 
