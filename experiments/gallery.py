@@ -367,10 +367,11 @@ def run(progress: Progress) -> Finding:
             *same_gradients(),
             *escapes(facts),
         ]
-    pictures = {}
+    pictures, measured = {}, {loss: facts[name] for name, loss in by_name().items()}
     for stem, group in groups().items():
         num_classes = 2 if stem == "gallery_of_two_classes" else 3
-        figure = portraits.portrait(group, num_classes, seed=SEED, progress=progress)
+        known = {name: measured[loss] for name, loss in group.items() if loss in measured}
+        figure = portraits.portrait(group, num_classes, seed=SEED, facts=known, progress=progress)
         pictures[stem] = Picture(figure, CAPTIONS[stem], in_readme=stem == "gallery")
     entropy, squared, clip, twice, *_ = (card.push.mistake_norm for card in facts.values())
     zones = {row.statement: row.measured for row in rows}

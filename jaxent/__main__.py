@@ -419,6 +419,11 @@ def write_page(words: Sequence[str]) -> int:
     parser.add_argument(
         "--target", default="1,0,0", metavar="P1,P2,P3", help="P at first; default: 1,0,0"
     )
+    parser.add_argument(
+        "--float32",
+        action="store_true",
+        help="compute in float32, every operation rounded, and see what that takes away",
+    )
     options = parser.read(words)
     target = distribution(options.target, 3)
     path = file_to_write(options.output, [".html"])
@@ -431,7 +436,12 @@ def write_page(words: Sequence[str]) -> int:
             specification.try_out(one, 3, target)
         with specification.blaming(given), writing(path):
             progress(f"writing {path}")
-            pages.save_page({one.name: one.loss for one in given}, path, target=target)
+            pages.save_page(
+                {one.name: one.loss for one in given},
+                path,
+                target=target,
+                float32=options.float32,
+            )
     print(path)
     return 0
 

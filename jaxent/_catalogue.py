@@ -62,6 +62,7 @@ def named(given: Loss | Iterable[Loss] | Mapping[str, Loss]) -> dict[str, Loss]:
         TypeError: something that cannot be called stands where a loss should.
         ValueError: there is no loss, or two have the same name.
     """
+    pairs: list[tuple[str, Loss]]
     if isinstance(given, Mapping):
         pairs = list(given.items())
     elif callable(given):

@@ -29,7 +29,13 @@ from scipy.optimize import brentq, minimize, minimize_scalar
 
 from jaxent import _arguments as arguments
 from jaxent.curvature import _sum_zero_basis, hessian
-from jaxent.gradients import Loss, _of_each_example, _precision, check_derivatives
+from jaxent.gradients import (
+    Loss,
+    _central_differences,
+    _distances,
+    _of_each_example,
+    _precision,
+)
 
 
 class Properness(NamedTuple):
@@ -157,19 +163,31 @@ class Noise(NamedTuple):
 
     Attributes:
         bounded: no logits, however far apart, make the loss exceed a bound.
-        least: the least value of the loss of a one-hot P.
+        least: the least value of the loss of a one-hot P, −∞ if there is none.
+        least_at: the logits where that is, or far out where there is none, [C].
+        least_label: the class that is the truth there.
         most: the largest, ∞ if it is not bounded.
+        most_at: likewise.
+        most_label: likewise.
         symmetric: Σ_y loss(z, e_y) is the same for all z.
-        least_sum: the least Σ_y loss(z, e_y) met.
-        most_sum: the largest met.
+        least_sum: the least Σ_y loss(z, e_y) at logit gaps of up to 30.
+        least_sum_at: the logits where that is, [C].
+        most_sum: the largest, ∞ if the loss is not bounded.
+        most_sum_at: the logits where it is largest at those gaps, [C].
     """
 
     bounded: bool
     least: float
+    least_at: Float[np.ndarray, " classes"]
+    least_label: int
     most: float
+    most_at: Float[np.ndarray, " classes"]
+    most_label: int
     symmetric: bool
     least_sum: float
+    least_sum_at: Float[np.ndarray, " classes"]
     most_sum: float
+    most_sum_at: Float[np.ndarray, " classes"]
 
 
 class Invariance(NamedTuple):
@@ -178,20 +196,26 @@ class Invariance(NamedTuple):
     Attributes:
         shift: the same number added to all the logits changes nothing.
         shift_change: the largest relative change of the value that was met.
+        shift_at: the logits and the targets of which that is, [2, C]: one of −1 and 4 was added.
         permutation: nor does renumbering the classes, in logits and targets alike.
         permutation_change: as above.
+        permutation_at: the logits and the targets of which that is, [2, C].
         finite_at_corners: value and gradient are finite 1,000 logits from a tie, right and wrong.
         not_finite_at: logits where they are not, [C], or None.
+        not_finite_label: the class that is the truth there, or None.
         soft_targets: "accepted"; "ignored" where only the largest entry of P counts; "refused"
             where the loss raises or is not finite.
     """
 
     shift: bool
     shift_change: float
+    shift_at: Float[np.ndarray, "2 classes"]
     permutation: bool
     permutation_change: float
+    permutation_at: Float[np.ndarray, "2 classes"]
     finite_at_corners: bool
     not_finite_at: Float[np.ndarray, " classes"] | None
+    not_finite_label: int | None
     soft_targets: Literal["accepted", "ignored", "refused"]
 
 
@@ -201,7 +225,7 @@ class Derivatives(NamedTuple):
     Attributes:
         right: every difference is within what its witness can resolve.
         finite_difference: how far reverse mode is from central differences of the values at the
-            worst of the points, relative to the largest entry of the gradient there.
+            worst of the points, relative to the largest entry of either there.
         uncertainty: how far those can be trusted there, by their own account, likewise.
         forward_mode: the largest difference from forward mode, likewise; NaN where a custom_vjp
             leaves none.
@@ -309,12 +333,12 @@ def card(
         points = _SearchPoints(_grid(num_classes), _over_the_simplex(num_classes, random))
         tell("properness")
         values = _values_of_all_labels(evaluate, np.concatenate(points), num_classes)
-        if not np.isfinite(values).any():
+        if not np.isfinite(values).all(-1).any():
             raise ValueError("The loss is not finite at any of the logits at which it was tried.")
         properness = _properness(
             evaluate, np.concatenate(points), values, invariance, rounding, random
         )
-        noise = _noise(evaluate, values, num_classes, rounding, random)
+        noise = _noise(evaluate, np.concatenate(points), values, rounding, random)
         tell("curvature")
         curvature = _curvature(loss, evaluate, points, labels, random)
         tell("gradients")
@@ -327,7 +351,7 @@ def card(
             smooth=precision == np.float64,
         )
         tell("derivatives")
-        derivatives = _derivatives(loss, num_classes, invariance, precision, random)
+        derivatives = _derivatives(loss, evaluate, num_classes, invariance, precision, random)
     return LossCard(
         name or arguments.name_of(loss),
         num_classes,
@@ -456,29 +480,37 @@ def _invariance(evaluate: _Evaluate, num_classes: int, random: np.random.Generat
         soft_targets = "accepted"
     values, _ = evaluate(logits, targets)
 
-    def change(other_logits: np.ndarray, other_targets: np.ndarray) -> float:
-        others, _ = evaluate(other_logits, other_targets)
-        return float(np.max(np.abs(others - values) / np.maximum(1, np.abs(values))))
+    def change(others: list[tuple[np.ndarray, np.ndarray]]) -> tuple[float, np.ndarray]:
+        """The largest relative change to any of the others, and of what."""
+        other_values = np.stack([evaluate(*other)[0] for other in others])
+        changes = (np.abs(other_values - values) / np.maximum(1, np.abs(values))).max(0)
+        worst = int(changes.argmax())
+        return float(changes[worst]), np.stack([logits[worst], targets[worst]])
 
     # Two shifts, since a parabola may return to its value after one.
-    shift = max(change(logits + by, targets) for by in (-1.0, 4.0))
+    shift, shift_at = change([(logits + by, targets) for by in (-1.0, 4.0)])
     orders = [random.permutation(num_classes) for _ in range(3)] + [np.arange(num_classes)[::-1]]
-    permutation = max(change(logits[:, order], targets[:, order]) for order in orders)
+    permutation, permutation_at = change(
+        [(logits[:, order], targets[:, order]) for order in orders]
+    )
 
     corners = np.concatenate([1000 * np.eye(num_classes), -1000 * np.eye(num_classes)])
-    not_finite_at = None
-    for one_hot in np.eye(num_classes):
+    not_finite_at = not_finite_label = None
+    for label, one_hot in enumerate(np.eye(num_classes)):
         at_corners, gradients = evaluate(corners, one_hot)
         finite = np.isfinite(at_corners) & np.isfinite(gradients).all(-1)
-        if not finite.all():
-            not_finite_at = corners[finite.argmin()]
+        if not_finite_at is None and not finite.all():
+            not_finite_at, not_finite_label = corners[finite.argmin()], label
     return Invariance(
         shift=shift <= 1e-6,
         shift_change=shift,
+        shift_at=shift_at,
         permutation=permutation <= 1e-6,
         permutation_change=permutation,
+        permutation_at=permutation_at,
         finite_at_corners=not_finite_at is None,
         not_finite_at=not_finite_at,
+        not_finite_label=not_finite_label,
         soft_targets=soft_targets,
     )
 
@@ -555,38 +587,56 @@ def _properness(
 
 def _noise(
     evaluate: _Evaluate,
+    points: np.ndarray,
     values: np.ndarray,
-    num_classes: int,
     rounding: float,
     random: np.random.Generator,
 ) -> Noise:
+    num_classes = points.shape[-1]
     directions = np.concatenate(
         [np.eye(num_classes), -np.eye(num_classes), random.standard_normal([128, num_classes])]
     )
     directions = _within_gap(directions) / -_within_gap(directions).min(-1, keepdims=True)
     directions = np.concatenate([directions, -directions])
     near, far = (
-        _values_of_all_labels(evaluate, gap * directions, num_classes) for gap in (1e3, 1e6)
+        _values_of_all_labels(evaluate, gap * directions, num_classes) for gap in (1e4, 1e6)
     )
     bounded = bool(np.isfinite(far).all() and far.max() <= near.max() + 1e-6 * abs(near.max()))
-    finite = values[np.isfinite(values).all(-1)]
-    sums = finite.sum(-1)
     # the rest of a loss of raw logits is on no grid
-    descents = [
-        _least(lambda z, y=y: tuple(x[0] for x in evaluate(z, y)), np.zeros(num_classes))[0]
-        for y in np.eye(num_classes)
-    ]
-    least = np.nanmin([finite.min(), near.min(), *descents])
-    if far.min() < least - 1e-6 * abs(least):
+    rests = np.stack(
+        [
+            _least(lambda z, y=y: tuple(x[0] for x in evaluate(z, y)), np.zeros(num_classes))[1]
+            for y in np.eye(num_classes)
+        ]
+    )
+    places = np.concatenate([points, rests, 1e4 * directions, 1e6 * directions])
+    found = [values, _values_of_all_labels(evaluate, rests, num_classes), near, far]
+
+    def extreme(sign: int) -> tuple[float, np.ndarray, int]:
+        together = sign * np.concatenate(found)
+        place, label = np.unravel_index(np.nanargmax(together), together.shape)
+        return sign * float(together[place, label]) + 0.0, places[place], int(label)
+
+    least, least_at, least_label = extreme(-1)
+    nearer = np.nanmin(np.concatenate(found[:-1]))
+    if least < nearer - 1e-6 * abs(nearer):
         least = -math.inf
-    most = np.max([finite.max(), near.max(), far.max()]) if bounded else math.inf
+    most, most_at, most_label = extreme(1)
+    finite = np.isfinite(values).all(-1)
+    sums = values[finite].sum(-1)
     return Noise(
         bounded=bounded,
-        least=float(least) + 0.0,
-        most=float(most),
+        least=least,
+        least_at=least_at,
+        least_label=least_label,
+        most=most if bounded else math.inf,
+        most_at=most_at,
+        most_label=most_label,
         symmetric=bool(np.ptp(sums) <= rounding * max(1, np.abs(sums).max())),
         least_sum=float(sums.min()),
+        least_sum_at=points[finite][sums.argmin()],
         most_sum=float(sums.max()) if bounded else math.inf,
+        most_sum_at=points[finite][sums.argmax()],
     )
 
 
@@ -652,15 +702,17 @@ def _curvature(
             lambda z, target=target: -least(z, target), here[least_here.argsort()[:starts]]
         )
         lowest = max(lowest, (*found, label), key=lambda triple: triple[0])
+    # what is nothing beside the largest is nothing but rounding
+    least_eigenvalue = 0.0 - lowest[0] if abs(lowest[0]) > 1e-9 * sharpest[0] else 0.0
     for label in labels:
         jump = _jump_of_the_gradient(evaluate, np.eye(num_classes)[label], random)
         if jump is not None:
             sharpest = math.inf, jump, label
             break
     smoothness, smoothness_at, smoothness_label = sharpest
-    minus_least, least_at, least_label = lowest
+    _, least_at, least_label = lowest
     return Curvature(
-        least_eigenvalue=0.0 - minus_least,
+        least_eigenvalue=least_eigenvalue,
         least_at=least_at,
         not_convex_share=float(np.mean(shares)),
         smoothness=smoothness,
@@ -922,39 +974,56 @@ def _law(margins: np.ndarray, times: np.ndarray) -> EscapeLaw:
 
 def _derivatives(
     loss: Loss,
+    evaluate: _Evaluate,
     num_classes: int,
     invariance: Invariance,
     precision: np.dtype,
     random: np.random.Generator,
 ) -> Derivatives:
+    """What `gradients.check_derivatives` does, with the values of the program that is there."""
+    unit = float(jax.numpy.finfo(precision).eps)
     logits = 2 * random.standard_normal([8, num_classes])
     targets = random.dirichlet(np.ones(num_classes), len(logits))
     certain = np.eye(num_classes)[targets.argmax(-1)]
     targets[::2] = certain[::2]
     if invariance.soft_targets != "accepted":
         targets = certain
-    check = jax.tree.map(
-        np.asarray, _jit_quickly(jax.vmap(partial(check_derivatives, loss)))(logits, targets)
+    _, reverse = evaluate(logits, targets)
+
+    distances = _distances()
+    shifts = np.multiply.outer(np.eye(num_classes), distances)  # [shifted entry, entry, …]
+    around = logits[:, None, None, None, None] + np.moveaxis(shifts, 1, -1)
+    of_each = np.broadcast_to(targets[:, None, None, None, None], around.shape)
+    values, _ = evaluate(around.reshape(-1, num_classes), of_each.reshape(-1, num_classes))
+    central, _, uncertain = map(
+        np.asarray, _central_differences(values.reshape(around.shape[:-1]), unit)
     )
-    scale = np.abs(check.gradient).max(-1)
+    try:
+        forward, *_ = _in_blocks(
+            lambda z, p: (_of_each_example(jax.jacfwd, loss, z, p),), num_classes
+        )(logits, targets)
+    except TypeError:  # a custom_vjp; whatever else could raise it has done so in reverse mode
+        forward = None
+
+    scale = np.abs(reverse).max(-1)
+    relative_to = np.maximum(scale, np.abs(central).max(-1))
+    relative_to = np.where(relative_to > 0, relative_to, 1.0)
+    off = np.abs(reverse - central).max(-1)
+    uncertainty = uncertain.max(-1)
     # differences of values cannot resolve more than they say themselves, nor than the rounding of
     # values as large as elsewhere
-    rounding = 64 * float(jax.numpy.finfo(precision).eps) * scale.max()
-    resolved = 1e-6 * scale + 4 * check.uncertainty + rounding
-    forward = check.forward_mode
-    right = bool(
-        (check.finite_difference.absolute <= resolved).all()
-        and (
-            forward is None
-            or (forward.relative <= max(1e-6, 8 * float(jax.numpy.finfo(precision).eps))).all()
-        )
-    )
-    worst = int(np.nanargmax(check.finite_difference.absolute / np.maximum(resolved, 1e-300)))
+    resolved = 1e-6 * scale + 4 * uncertainty + 64 * unit * scale.max()
+    right = bool((off <= resolved).all())
+    forward_mode = math.nan
+    if forward is not None:
+        forward_mode = float(np.max(np.abs(reverse - forward).max(-1) / relative_to))
+        right &= forward_mode <= max(1e-6, 8 * unit)
+    worst = int(np.argmax(np.nan_to_num(off / np.maximum(resolved, 1e-300), nan=math.inf)))
     return Derivatives(
         right=right,
-        finite_difference=float(check.finite_difference.relative[worst]),
-        uncertainty=float(check.uncertainty[worst] / (scale[worst] or 1.0)),
-        forward_mode=math.nan if forward is None else float(forward.relative.max()),
+        finite_difference=float(off[worst] / relative_to[worst]),
+        uncertainty=float(uncertainty[worst] / relative_to[worst]),
+        forward_mode=forward_mode,
         logits=logits[worst],
         targets=targets[worst],
         precision=precision.name,
@@ -1011,8 +1080,6 @@ def _column(one: LossCard) -> dict[str, str]:
             f"least at {'Q' if properness.link == 'softmax' else 'z'} = "
             f"{_distribution(properness.minimizer_q)}"
         )
-    scale = curvature.smoothness if math.isfinite(curvature.smoothness) else 1.0
-    least = curvature.least_eigenvalue if abs(curvature.least_eigenvalue) > 1e-9 * scale else 0.0
     near_0 = push.largest_at < 1e-8
     where = "towards p_true = 0" if near_0 else f"at p_true = {_number(push.largest_at)}"
     bounds = f"{_number(noise.least)} to {_number(noise.most)}"
@@ -1029,7 +1096,7 @@ def _column(one: LossCard) -> dict[str, str]:
         f"{_q(curvature.smoothness_at)}{truth_is(curvature.smoothness_label)}"
         + (", where the gradient jumps" if math.isinf(curvature.smoothness) else ""),
         "2/L": _number(curvature.largest_step),
-        "least eigenvalue": f"{_number(least)} at Q = {_q(curvature.least_at)}"
+        "least eigenvalue": f"{_number(curvature.least_eigenvalue)} at Q = {_q(curvature.least_at)}"
         f"{truth_is(curvature.least_label)}",
         "not convex": f"{100 * curvature.not_convex_share:.1f} % of the simplex",
         "largest push": f"{_number(push.largest_norm)} {where}",
@@ -1047,7 +1114,8 @@ def _column(one: LossCard) -> dict[str, str]:
         ),
         "finite 1,000 logits out": _yes(
             invariance.finite_at_corners,
-            f"not at z = {_distribution(invariance.not_finite_at)}"
+            f"not at z = {_distribution(invariance.not_finite_at)}, truth "
+            f"{invariance.not_finite_label}"
             if invariance.not_finite_at is not None
             else "",
         ),

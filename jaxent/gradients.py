@@ -641,12 +641,17 @@ def check_derivatives(
 _STEPS = (1 / 32, 1 / 128, 1 / 512, 1 / 2048, 1 / 8192, 1 / 32768)
 
 
+def _distances() -> np.ndarray:
+    """k h for both signs, every step h, and k = 1 … 4."""
+    ahead = np.outer(_STEPS, np.arange(1.0, 5.0))
+    return np.stack([ahead, -ahead])
+
+
 def _samples(value: Loss) -> Callable[[Array, Array], Array]:
     """The values at z ± k h eᵢ for every class i, both signs, every step h, and k = 1 … 4."""
 
     def samples(z: Array, p: Array) -> Array:
-        ahead = jnp.outer(jnp.array(_STEPS), jnp.arange(1.0, 5.0))
-        distances = jnp.stack([ahead, -ahead])
+        distances = jnp.asarray(_distances())
 
         def along(i: Array) -> Array:
             values = jax.vmap(lambda distance: value(z.at[i].add(distance), p))

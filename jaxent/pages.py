@@ -8,8 +8,8 @@ steps that descent takes. The file needs no server and no network, and asks for 
 The losses run in the page. They are translated from JAX to JavaScript, operation by operation, so
 what is dragged is the function that was handed in and not a table of it, and holds for every Q
 and P. (A loss that cannot be translated is a table, and the page says so and how far it is off.)
-Numbers on the page are in double precision, and each element that shows one carries all of its
-digits in a `data-` attribute.
+Numbers on the page are in double precision unless float32 is asked for, and each element that shows
+one carries all of its digits in a `data-` attribute.
 """
 
 import errno
@@ -40,6 +40,7 @@ def save_page(
     *,
     target: Float[ArrayLike, "3"] | Sequence[float] = (1.0, 0.0, 0.0),
     title: str | None = None,
+    float32: bool = False,
 ) -> Path:
     """Write one HTML file in which to play with a loss, or with several side by side.
 
@@ -54,6 +55,8 @@ def save_page(
         path: where to write. A file that is there is replaced, and only by a page that is whole.
         target: the P to begin with, three probabilities. A reader can drag it.
         title: of the page; "What does this loss do to my gradients?" if not given.
+        float32: whether the losses and their gradients are computed in float32, every operation
+            rounded, as JAX does it unless told otherwise: to see what rounding takes away.
 
     Returns:
         The path.
@@ -86,7 +89,8 @@ def save_page(
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         unfinished.touch()  # fails now, and not after the work, where nothing can be written
-        unfinished.write_bytes(page(losses, target=target, title=title).encode())
+        document = page(losses, target=target, title=title, float32=float32)
+        unfinished.write_bytes(document.encode())
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -98,6 +102,7 @@ def page(
     *,
     target: Float[ArrayLike, "3"] | Sequence[float] = (1.0, 0.0, 0.0),
     title: str | None = None,
+    float32: bool = False,
 ) -> str:
     """The page that `save_page` writes, as a string.
 
@@ -105,6 +110,7 @@ def page(
         losses: as for `save_page`.
         target: likewise.
         title: likewise.
+        float32: likewise.
 
     Returns:
         A whole HTML document.
@@ -121,9 +127,15 @@ def page(
     """
     by_name = _catalogue.named(losses)
     p = _probabilities(target)
+    entries = enumerate(by_name.items())
     parts = {
         "TITLE": html.escape(TITLE if title is None else title),
-        "LOSSES": "[\n" + "".join(_entry(*item) for item in enumerate(by_name.items())) + "]",
+        "LOSSES": "[\n" + "".join(_entry(i, *item, float32) for i, item in entries) + "]",
+        "PRECISION": (
+            "float32, every operation rounded, as JAX does unless told otherwise"
+            if float32
+            else "double precision"
+        ),
         "TARGET": json.dumps(p.tolist()),
         "VERSION": html.escape(jaxent.__version__),
     }
@@ -139,10 +151,9 @@ def _probabilities(target: ArrayLike | Sequence[float]) -> np.ndarray:
     return p
 
 
-def _entry(index: int, item: tuple[str, Loss]) -> str:
+def _entry(index: int, name: str, loss: Loss, float32: bool) -> str:
     """One loss as the page's script knows it."""
-    name, loss = item
-    translation = _javascript.translate(loss)
+    translation = _javascript.translate(loss, float32=float32)
     facts = {
         "index": index,
         "name": name,

@@ -530,7 +530,6 @@ def _facts(card: "LossCard") -> list[tuple[str, str]]:
     right, precision = "right", derivatives.precision
     if not derivatives.right:
         right = f"WRONG by {_short(derivatives.finite_difference)}"
-    flat = abs(curvature.least_eigenvalue) <= 1e-9 * curvature.smoothness
     share = curvature.not_convex_share
     at = f"= {_short(push.largest_at)}"
     if not 1e-6 < push.largest_at < 1 - 1e-6:
@@ -547,7 +546,7 @@ def _facts(card: "LossCard") -> list[tuple[str, str]]:
             f"{'strictly' if proper.strict else 'yes'}, {link}" if proper.proper else missed,
         ),
         ("L, 2/L", f"{_short(curvature.smoothness)}, {_short(curvature.largest_step)}"),
-        ("least curvature", "0" if flat else _short(curvature.least_eigenvalue)),
+        ("least curvature", _short(curvature.least_eigenvalue)),
         ("not convex", f"{100 * share:.0f} % of the simplex" if share else "nowhere"),
         ("largest push", f"{_short(push.largest_norm)} at p_true {at}"),
         ("push, uniform q", _short(push.uniform_norm) + _power_of_classes(push.uniform_power)),

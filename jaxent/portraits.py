@@ -94,6 +94,7 @@ def portrait(
     target: Sequence[float] | Float[ArrayLike, "3"] | None = None,
     *,
     seed: int = 0,
+    facts: Mapping[str, LossCard] | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> Figure:
     """One sheet that shows how a loss trains, or several losses on shared scales.
@@ -123,6 +124,7 @@ def portrait(
         target: the P of the triangles, [3]; (1, 0, 0) if not given. The other panels are those of
             a certain truth.
         seed: of the points that the cards draw at random.
+        facts: cards that are there already, by the names of the losses; the others are measured.
         progress: is called with what comes next before it is measured.
 
     Returns:
@@ -152,12 +154,16 @@ def portrait(
             raise ValueError(f"{name} is a loss of two classes: num_classes must be 2.")
     p = _as_distribution(target, num_classes)
     tell = progress or (lambda words: None)
-    looks = {
-        name: _look(
-            loss, num_classes, p, name, seed, lambda words, name=name: tell(f"{name}: {words}")
-        )
-        for name, loss in by_name.items()
-    }
+    facts = dict(facts or {})
+    looks = {}
+    for name, loss in by_name.items():
+
+        def tell_of(words: str, name: str = name) -> None:
+            tell(f"{name}: {words}")
+
+        if name not in facts:
+            facts[name] = cards.card(loss, num_classes, name=name, seed=seed, progress=tell_of)
+        looks[name] = _look(loss, num_classes, p, facts[name], tell_of)
     tell("drawing")
     with matplotlib.style.context(_STYLE):
         return _draw(looks, num_classes, p)
@@ -185,15 +191,13 @@ def _look(
     loss: Loss,
     num_classes: int,
     target: np.ndarray,
-    name: str,
-    seed: int,
+    card: LossCard,
     tell: Callable[[str], object],
 ) -> _Look:
-    card = cards.card(loss, num_classes, name=name, seed=seed, progress=tell)
     soft_targets = card.invariance.soft_targets
     if target.max() < 1 and soft_targets != "accepted":
         takes = {"ignored": "ignores", "refused": "refuses"}[soft_targets]
-        raise ValueError(f"{name} {takes} soft targets, so target must be all on one class.")
+        raise ValueError(f"{card.name} {takes} soft targets, so target must be all on one class.")
     tell("panels")
     with jax.enable_x64(True):
         log_odds = jnp.linspace(-20.0, 20.0, 401)

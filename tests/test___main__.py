@@ -93,6 +93,7 @@ def refused(call, here):
 
 def a_card(name, num_classes):
     point = np.array([1.0, -math.inf, 0.5])
+    pair = np.stack([point, point])
     return LossCard(
         name,
         num_classes,
@@ -100,8 +101,8 @@ def a_card(name, num_classes):
         Curvature(*[0.0, point, 0.25, math.inf, point, 0.0, 0, 0][: len(Curvature._fields)]),
         Push(1.0, 0.5, 1.0, math.nan, 1.0, 12.0, ("right corner",), (point,)),
         EscapeLaw("linear", (1.0, 2.0, math.nan), 1e-9, point, point),
-        Noise(False, 0.0, math.inf, False, 1.0, math.inf),
-        Invariance(True, 0.0, True, 0.0, True, None, "accepted"),
+        Noise(False, 0.0, point, 0, math.inf, point, 0, False, 1.0, point, math.inf, point),
+        Invariance(True, 0.0, pair, True, 0.0, pair, True, None, None, "accepted"),
         Derivatives(
             right=True,
             finite_difference=1e-9,
@@ -129,7 +130,7 @@ def asked(monkeypatch):
         figure.subplots().plot([0, 1], label="a line")
         return figure
 
-    def save_page(given, path, *, target=None, title=None):
+    def save_page(given, path, *, target=None, title=None, float32=False):
         asked.append((given, path, target))
         Path(path).write_text("a page")
         return Path(path)
@@ -667,6 +668,12 @@ def test_a_reader_gets_a_portrait_of_his_own_losses(call, of_a_reader, here):
     status, out, _ = call(f"portrait {of_a_reader} -o mine.png")
     assert (status, out.splitlines()[-1]) == (0, "mine.png")
     assert (here / "mine.png").stat().st_size > 50_000
+
+
+def test_a_page_in_float32_rounds_every_operation(call, here):
+    for option, rounds in ("", False), ("--float32", True):
+        assert call(f"page softmax_brier_score {option} -o a.html") == (0, "a.html\n", "")
+        assert ("Math.fround" in (here / "a.html").read_text()) == rounds
 
 
 def test_a_reader_gets_a_page_of_his_own_losses(call, of_a_reader, here):

@@ -192,7 +192,7 @@ def answers(loss, z, p):
     with jax.enable_x64(True):
         z, p = jnp.asarray(z, jnp.float64), jnp.asarray(p, jnp.float64)
         values, gradient = jax.jit(jax.vmap(jax.value_and_grad(loss)))(z, p)
-        velocity = gradients.simplex_velocity(loss, z, p)
+        velocity = jax.jit(partial(gradients.simplex_velocity, loss))(z, p)
         return np.asarray(values), np.asarray(gradient), np.asarray(velocity)
 
 
@@ -238,7 +238,7 @@ def test_numbers_are_those_of_jax_wherever_q_and_p_are_dragged_in_the_triangle(b
     random = np.random.default_rng(0)
     seen = []
     with opened(browser, every) as page:
-        for turn in range(50):
+        for turn in range(100):
             if turn % 5 == 4:
                 end = at(page, "triangle", *random.uniform([0.35, 0.3], [0.65, 0.8]))
                 drag(page, handle(page, "triangle", "p"), end)
@@ -246,8 +246,8 @@ def test_numbers_are_those_of_jax_wherever_q_and_p_are_dragged_in_the_triangle(b
             end = at(page, "triangle", *random.uniform([0.1, 0.05], [0.9, 0.95]))
             drag(page, handle(page, "triangle", "q"), end)
             seen.append(look(page))
-    assert len({tuple(z) for z, *_ in seen}) > 40
-    assert len({tuple(p) for _, _, p, _ in seen}) == 11
+    assert len({tuple(z) for z, *_ in seen}) > 80
+    assert len({tuple(p) for _, _, p, _ in seen}) == 21
     hold_to_jax(seen)
 
 
@@ -255,16 +255,39 @@ def test_numbers_are_those_of_jax_wherever_q_is_dragged_in_the_log_odds_chart(br
     random = np.random.default_rng(1)
     seen = []
     with opened(browser, every) as page:
-        for turn in range(50):
-            if turn == 25:
-                drag(page, handle(page, "triangle", "p"), at(page, "triangle", 0.55, 0.4))
-            end = at(page, "log-odds", *random.uniform([0.05, 0.02], [1.0, 0.95]))
-            drag(page, handle(page, "log-odds", "q"), end)
-            seen.append(look(page))
+        for p in (0.5, 0.2), (0.55, 0.4):
+            drag(page, handle(page, "triangle", "p"), at(page, "triangle", *p))
+            page.mouse.move(*handle(page, "log-odds", "q"))
+            page.mouse.down()
+            for _ in range(50):
+                place = random.uniform([0.05, 0.02], [1.0, 0.95])
+                page.mouse.move(*at(page, "log-odds", *place))
+                redrawn(page)
+                seen.append(look(page))
+            page.mouse.up()
     p_true = np.array([q[0] for _, q, _, _ in seen])
     assert p_true.min() < 1e-5
     assert p_true.max() > 1 - 1e-5
     hold_to_jax(seen)
+
+
+def textbook_cross_entropy(logits, targets):
+    return -jnp.sum(targets * jax.nn.log_softmax(logits))
+
+
+def test_a_page_in_float32_shows_what_rounding_takes_away(browser, folder):
+    by_name = {"textbook": textbook_cross_entropy, "exact": losses.softmax_cross_entropy}
+    path = pages.save_page(by_name, folder / "rounded.html", float32=True)
+    right = (14.0, -7.0, -7.0)
+    with opened(browser, path, view(right, TRUTH)) as page:
+        assert "float32" in page.locator("body").inner_text()
+        z, _, p, rows = look(page)
+    for name, loss in by_name.items():
+        value, gradient = jax.value_and_grad(loss)(jnp.float32(z), jnp.float32(p))
+        np.testing.assert_allclose(rows[name]["value"], value, rtol=1e-6)
+        np.testing.assert_allclose(rows[name]["gradient"], gradient, rtol=1e-6)
+    assert rows["textbook"]["gradient"][0] == 0
+    assert rows["exact"]["gradient"][0] == pytest.approx(-2 * math.exp(-21), rel=1e-6)
 
 
 # Descent

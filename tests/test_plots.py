@@ -80,7 +80,7 @@ def an_escape(law: Law = "linear", coefficients=(0.5, 0.5, np.nan), times=None):
 
 def a_card(**changes):
     """Of the Brier score of three classes, by hand; `changes` are dictionaries of changed facts."""
-    here = np.zeros(3)
+    here, pair = np.zeros(3), np.zeros([2, 3])
     card = LossCard(
         name="brier",
         num_classes=3,
@@ -88,8 +88,8 @@ def a_card(**changes):
         curvature=Curvature(-0.480817613819, here, 0.5972, 0.61623428, here, 3.2455188933, 0, 0),
         push=Push(0.5443310, 1 / 3, 0.5443310, -1.0, 1.128753e-5, 12.0, ("right corner",), (here,)),
         escape=an_escape("exponential", (3.0, 4 / 9, 1.0)),
-        noise=Noise(True, 0.0, 2.0, False, 2.0, 5.0),
-        invariance=Invariance(True, 0.0, True, 0.0, True, None, "accepted"),
+        noise=Noise(True, 0.0, here, 0, 2.0, here, 0, False, 2.0, here, 5.0, here),
+        invariance=Invariance(True, 0.0, pair, True, 0.0, pair, True, None, None, "accepted"),
         derivatives=Derivatives(True, 1e-13, 1e-12, 1e-16, here, here),
     )
     parts = {part: getattr(card, part)._replace(**facts) for part, facts in changes.items()}
@@ -534,7 +534,7 @@ def test_card_says_what_is_out_of_the_ordinary(ax):
     card = a_card(
         properness={"proper": False, "worst_excess": 0.28},
         curvature={
-            "least_eigenvalue": -1e-17,
+            "least_eigenvalue": 0.0,
             "not_convex_share": 0.0,
             "smoothness": np.inf,
             "largest_step": 0.0,

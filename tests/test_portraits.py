@@ -382,6 +382,14 @@ def test_binary_loss_of_three_classes_is_refused(loss):
         portraits.portrait(loss)
 
 
+def test_cards_that_are_there_already_are_shown_and_not_measured_again(monkeypatch):
+    card = cards.card(constant, 3, name="known", seed=0, progress=lambda words: None)
+    monkeypatch.setattr(cards, "card", None)
+    known = card._replace(noise=card.noise._replace(most=7.25))
+    figure = portraits.portrait({"known": constant}, facts={"known": known})
+    assert "0 to 7.25, symmetric" in [text.get_text() for ax in figure.axes for text in ax.texts]
+
+
 def test_progress_hears_of_every_loss_and_of_the_drawing():
     heard = []
     portraits.portrait({"one": linear, "other": constant}, progress=heard.append)

@@ -17,6 +17,8 @@ from experiments.page.my_losses import tsallis
 from jaxent import losses, pages
 
 SHOWN = losses.softmax_cross_entropy, losses.softmax_brier_score, tsallis
+# Q is wrong, and torn between the two wrong classes: each loss resolves that differently
+VIEW = "z=-5,2.9,2.1&p=1,0,0&rate=0.5&scale=linear&colour=1"
 WIDTH, HEIGHT = 1160, 722
 PICTURE = Path(__file__).with_name("page.png")
 
@@ -26,7 +28,7 @@ def screenshot(page: Path, chromium: str) -> bytes:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         window = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-        window.goto(page.as_uri())
+        window.goto(f"{page.as_uri()}#{VIEW}")
         window.wait_for_function("document.fonts.ready.then(() => true)")
         picture = window.screenshot()
         browser.close()
