@@ -18,8 +18,8 @@ from jaxent import losses, pages
 
 SHOWN = losses.softmax_cross_entropy, losses.softmax_brier_score, tsallis
 # Q is wrong, and torn between the two wrong classes: each loss resolves that differently
-VIEW = "z=-5,2.9,2.1&p=1,0,0&rate=0.5&scale=linear&colour=1"
-WIDTH, HEIGHT = 1160, 722
+VIEW = "z=-5,2.9,2.1&p=1,0,0&rate=0.5&scale=linear&colour=0"
+WIDTH, HEIGHT = 1200, 722
 PICTURE = Path(__file__).with_name("page.png")
 
 
