@@ -1136,9 +1136,12 @@ def escape_law_in_words(escape: EscapeLaw) -> str:
         One line, such as "linear, T = 0.333 + 0.667 m".
 
     Example:
-        >>> from jaxent import cards, losses
-        >>> print(cards.escape_law_in_words(cards.card(losses.softmax_brier_score).escape))
-        exponential, T = 4.63 + 0.4451 exp(0.9999 m)
+        >>> import numpy as np
+        >>> from jaxent import cards
+        >>> margins = np.array([8.0, 10.0, 12.0])
+        >>> law = cards.EscapeLaw("linear", (1/3, 2/3, np.nan), 0.0, margins, (1 + 2*margins)/3)
+        >>> print(cards.escape_law_in_words(law))
+        linear, T = 0.3333 + 0.6667 m
     """
     a, b, k = escape.coefficients
     if escape.law == "never":

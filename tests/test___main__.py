@@ -10,6 +10,7 @@ import sys
 import textwrap
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -64,8 +65,12 @@ def here(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def call(here, capsys):
-    """Give the command; what it answers: exit status, stdout, stderr."""
+def call(here, capsys, monkeypatch):
+    """Give the command; what it answers: exit status, stdout, stderr.
+
+    By its clock it takes no time, so that a busy machine is told of no progress.
+    """
+    monkeypatch.setattr(command, "time", SimpleNamespace(monotonic=lambda: 0.0))
 
     def call(line):
         status = command.main(line.split())
@@ -328,7 +333,9 @@ def test_a_card_is_asked_for_each_loss_with_two_classes_for_one_logit(call, aske
 
 
 def test_a_portrait_is_asked_for_with_its_classes_and_target(call, asked, here):
-    status, out, err = call("portrait squentropy -o a.png --target 0.7,0.2,0.1 softmax_brier_score")
+    status, out, err = call(
+        "portrait -q squentropy -o a.png --target 0.7,0.2,0.1 softmax_brier_score"
+    )
     assert (status, out, err) == (0, "a.png\n", "")
     given, classes, target = asked.pop()
     assert given == {
@@ -348,7 +355,7 @@ def test_a_portrait_is_asked_for_with_its_classes_and_target(call, asked, here):
 
 
 def test_a_page_is_asked_for_with_its_target(call, asked, here):
-    assert call("page squentropy -o a.html") == (0, "a.html\n", "")
+    assert call("page -q squentropy -o a.html") == (0, "a.html\n", "")
     given, path, target = asked.pop()
     assert (given, path, target) == ({"squentropy": losses.squentropy}, Path("a.html"), (1, 0, 0))
     call("page squentropy -o a.html --target 0.25,0.25,0.5")
@@ -672,7 +679,7 @@ def test_a_reader_gets_a_portrait_of_his_own_losses(call, of_a_reader, here):
 
 def test_a_page_in_float32_rounds_every_operation(call, here):
     for option, rounds in ("", False), ("--float32", True):
-        assert call(f"page softmax_brier_score {option} -o a.html") == (0, "a.html\n", "")
+        assert call(f"page -q softmax_brier_score {option} -o a.html") == (0, "a.html\n", "")
         assert ("Math.fround" in (here / "a.html").read_text()) == rounds
 
 
