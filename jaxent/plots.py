@@ -515,9 +515,9 @@ def _in_words(escape: "EscapeLaw") -> str:
         case "linear":
             return f"linear, {_short(b)} per logit"
         case "power":
-            return f"power, ∝ $m^{{{k:.2f}}}$"
+            return f"power, ∝ m{_raised(f'{k:.2f}')}"
         case "exponential":
-            return f"exponential, ∝ $e^{{{k:.2f}\\,m}}$"
+            return f"exponential, ∝ e{_raised(f'{k:.2f}')}ᵐ"
         case "never":
             return "never"
 
@@ -563,16 +563,16 @@ def _facts(card: "LossCard") -> list[tuple[str, str]]:
     ]
 
 
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+def _raised(number: str) -> str:
+    """As an exponent, in letters: mathematics of matplotlib's is taller than a line of text."""
+    return number.translate(str.maketrans("-.0123456789", "⁻·⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def _power_of_classes(power: float) -> str:
     if not math.isfinite(power):
         return ""
     whole = round(power)
-    if abs(power - whole) < 0.015:
-        return f", ∝ C{str(whole).translate(_SUPERSCRIPTS)}"
-    return f", ∝ $C^{{{power:.2f}}}$"
+    return f", ∝ C{_raised(f'{whole}' if abs(power - whole) < 0.015 else f'{power:.2f}')}"
 
 
 def _short(number: float) -> str:
@@ -583,7 +583,7 @@ def _short(number: float) -> str:
         return "∞" if number > 0 else "−∞"
     digits, _, exponent = f"{number:.3g}".partition("e")
     if exponent:
-        digits += "×10" + str(int(exponent)).translate(_SUPERSCRIPTS)
+        digits += "×10" + _raised(f"{int(exponent)}")
     return digits.replace("-", "−")
 
 

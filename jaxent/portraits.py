@@ -54,6 +54,8 @@ _STYLE = [
         "xtick.labelsize": 8,
         "ytick.labelsize": 8,
         "lines.markersize": 3.6,
+        "figure.facecolor": "white",
+        "axes.facecolor": "white",
         "svg.fonttype": "none",
     },
 ]
@@ -86,6 +88,15 @@ class _Sheet(Figure):
     def draw(self, renderer):
         with matplotlib.style.context(_STYLE):
             super().draw(renderer)
+
+    def savefig(self, *args, **kwargs):
+        settings: Any = {
+            "savefig.facecolor": "auto",
+            "savefig.edgecolor": "auto",
+            "pdf.fonttype": 42,
+        }
+        with matplotlib.rc_context(settings):
+            super().savefig(*args, **kwargs)
 
 
 def portrait(
