@@ -332,13 +332,12 @@ def card(
         labels = range(1 if invariance.permutation else num_classes)
         points = _SearchPoints(_grid(num_classes), _over_the_simplex(num_classes, random))
         tell("properness")
-        values = _values_of_all_labels(evaluate, np.concatenate(points), num_classes)
+        places = np.concatenate(points)
+        values = _values_of_all_labels(evaluate, places, num_classes)
         if not np.isfinite(values).all(-1).any():
             raise ValueError("The loss is not finite at any of the logits at which it was tried.")
-        properness = _properness(
-            evaluate, np.concatenate(points), values, invariance, rounding, random
-        )
-        noise = _noise(evaluate, np.concatenate(points), values, rounding, random)
+        properness = _properness(evaluate, places, values, invariance, rounding, random)
+        noise = _noise(evaluate, places, values, rounding, random)
         tell("curvature")
         curvature = _curvature(loss, evaluate, points, labels, random)
         tell("gradients")
@@ -656,12 +655,12 @@ def _curvature(
         matrices = hessians(logits, target)
         return np.where(np.isfinite(matrices).all((-2, -1), keepdims=True), matrices, 0.0)
 
-    def largest(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
-        return np.abs(np.linalg.eigvalsh(curvatures(logits, target))).max(-1)
+    def largest(matrices: np.ndarray) -> np.ndarray:
+        return np.abs(np.linalg.eigvalsh(matrices)).max(-1)
 
-    def least(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
+    def least(matrices: np.ndarray) -> np.ndarray:
         """On 1⊥, the directions that change q."""
-        return np.linalg.eigvalsh(basis.T @ curvatures(logits, target) @ basis)[:, 0]
+        return np.linalg.eigvalsh(basis.T @ matrices @ basis)[:, 0]
 
     def ascend(objective, starts: np.ndarray) -> tuple[float, np.ndarray]:
         """The largest value, and where, by compass search from several starts at once."""
@@ -693,13 +692,18 @@ def _curvature(
     for label in labels:
         target = np.eye(num_classes)[label]
         here = np.roll(np.concatenate(points), label, -1)
-        largest_here, least_here = largest(here, target), least(here, target)
+        matrices = curvatures(here, target)
+        largest_here, least_here = largest(matrices), least(matrices)
         rough = -1e-9 * np.maximum(largest_here, 1e-300)
         shares.append(np.mean((least_here < rough)[len(points.grid) :]))
-        found = ascend(partial(largest, target=target), here[largest_here.argsort()[-starts:]])
+        found = ascend(
+            lambda z, target=target: largest(curvatures(z, target)),
+            here[largest_here.argsort()[-starts:]],
+        )
         sharpest = max(sharpest, (*found, label), key=lambda triple: triple[0])
         found = ascend(
-            lambda z, target=target: -least(z, target), here[least_here.argsort()[:starts]]
+            lambda z, target=target: -least(curvatures(z, target)),
+            here[least_here.argsort()[:starts]],
         )
         lowest = max(lowest, (*found, label), key=lambda triple: triple[0])
     # what is nothing beside the largest is nothing but rounding
