@@ -2,10 +2,12 @@
 
     python -m experiments                 all of them
     python -m experiments escape          one
+    python -m experiments --full          all of them, the statistical ones with 30 seeds or more
     python -m experiments --list          what they ask
 
 Prints one table and writes a folder, `results/`: every figure, claims.json, and index.html, one
-file that shows it all. Exit status: 0, every claim holds; 1, a claim fails; 2, wrong input.
+file that reads as an article. Exit status: 0, every claim holds; 1, a claim fails; 2, wrong
+input; 130, interrupted.
 """
 
 import argparse
@@ -28,6 +30,7 @@ from typing import TYPE_CHECKING
 import jaxent
 
 if TYPE_CHECKING:
+    from experiments._blocks import Blocks
     from experiments._claims import Finding, Picture, Progress
 
 FOLDER = Path(__file__).parent
@@ -36,20 +39,50 @@ README_FIGURES = FOLDER / "figures"
 
 
 def questions() -> dict[str, str]:
-    """The first line of each experiment's docstring, by name, read without importing it."""
+    """The first line of each experiment's docstring, by name, read without importing it.
+
+    In the order of the article; those that have no place in it come last.
+    """
+    from experiments._chapters import CHAPTERS
+
+    placed = [name for chapter in CHAPTERS for name in chapter.names]
     docstrings = {
         path.stem: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or path.stem
         for path in sorted(FOLDER.glob("[!_]*.py"))
     }
-    return {name: docstring.splitlines()[0] for name, docstring in docstrings.items()}
+    names = [name for name in placed if name in docstrings]
+    names += [name for name in docstrings if name not in placed]
+    return {name: docstrings[name].splitlines()[0] for name in names}
 
 
-def perform(experiment: ModuleType, progress: "Progress") -> "Finding":
-    """What one experiment finds, drawn in the style of all."""
+def is_statistical(experiment: ModuleType) -> bool:
+    """Whether --full gives it more seeds."""
+    return hasattr(experiment, "FULL_SEEDS")
+
+
+def blocks_of(experiment: ModuleType, out: Path) -> "Blocks":
+    """Where the blocks of a full run are kept."""
+    from experiments._blocks import Blocks, fingerprint
+
+    name = experiment.__name__.rpartition(".")[2]
+    sources = [*FOLDER.glob("_*.py"), FOLDER / f"{name}.py"]
+    return Blocks(out / "blocks" / f"{name}-{fingerprint(sources)}", write)
+
+
+def perform(
+    experiment: ModuleType, progress: "Progress", blocks: "Blocks | None" = None
+) -> "Finding":
+    """What one experiment finds, drawn in the style of all; with all its seeds if into blocks."""
     import matplotlib.style
 
+    from experiments._claims import compute
+
     with matplotlib.style.context("jaxent.paper"):
-        return experiment.run(progress)
+        if not is_statistical(experiment):
+            return experiment.run(progress)
+        if blocks is None:
+            return experiment.run(progress, experiment.SEEDS, compute)
+        return experiment.run(progress, experiment.FULL_SEEDS, blocks)
 
 
 def render(picture: "Picture") -> bytes:
@@ -97,7 +130,10 @@ def table(findings: "dict[str, Finding]", asked: dict[str, str]) -> str:
     lines = [line(*heading)]
     for name, finding in findings.items():
         lines += ["", f"{name}: {asked[name]}"]
-        lines += [line(r.kind, r.verdict, *r.cells, r.statement) for r in finding.rows]
+        for row in finding.rows:
+            lines.append(line(row.kind, row.verdict, *row.cells, row.statement))
+            if row.evidence:
+                lines.append(line("", "", "", "", "", f"  ({row.evidence})"))
     return "\n".join(lines)
 
 
@@ -110,7 +146,7 @@ def tally(findings: "dict[str, Finding]") -> str:
     return (
         f"{verdicts.count('holds')} of {len(claims)} claims hold; "
         f"{verdicts.count('met')} of {predictions} predictions met, "
-        f"{verdicts.count('refuted')} refuted"
+        f"{verdicts.count('refuted')} refuted, {verdicts.count('undecided')} undecided"
     )
 
 
@@ -142,7 +178,10 @@ def as_json(findings: "dict[str, Finding]", seconds: dict[str, float]) -> bytes:
                     "predicted": number(row.predicted),
                     "measured": number(row.measured),
                     "tolerance": number(row.tolerance),
-                    "holds": row.holds,
+                    "interval": row.interval and [number(end) for end in row.interval],
+                    "seeds": row.seeds,
+                    "protocol": row.protocol,
+                    "verdict": row.verdict,
                 }
                 for row in finding.rows
             ],
@@ -152,7 +191,9 @@ def as_json(findings: "dict[str, Finding]", seconds: dict[str, float]) -> bytes:
     return json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False).encode()
 
 
-def conduct(experiments: dict[str, ModuleType], out: Path) -> "dict[str, Finding]":
+def conduct(
+    experiments: dict[str, ModuleType], out: Path, full: bool = False
+) -> "dict[str, Finding]":
     """Run experiments by name, with progress on stderr, and write what they find to a folder."""
     from tqdm import tqdm
 
@@ -161,20 +202,42 @@ def conduct(experiments: dict[str, ModuleType], out: Path) -> "dict[str, Finding
     findings: dict[str, Finding] = {}
     images: dict[str, bytes] = {}
     seconds: dict[str, float] = {}
-    with tqdm(total=len(experiments), unit="experiment", file=sys.stderr) as bar:
+    expected = {
+        name: float(
+            experiment.FULL_SECONDS
+            if full and is_statistical(experiment)
+            else getattr(experiment, "SECONDS", 5)
+        )
+        for name, experiment in experiments.items()
+    }
+    if full and any(map(is_statistical, experiments.values())):
+        say_how_long(experiments, expected, out)
+    # The bar counts expected seconds, as experiments differ a hundredfold.
+    layout = "{l_bar}{bar}| {elapsed} gone, {remaining} to go"
+    with tqdm(total=sum(expected.values()), bar_format=layout, file=sys.stderr) as bar:
+        behind = 0.0
         for name, experiment in experiments.items():
+
+            def progress(
+                words: str, fraction: float | None = None, /, name=name, behind=behind
+            ) -> None:
+                bar.set_description(f"{name}: {words}", refresh=fraction is None)
+                if fraction is not None:
+                    bar.update(max(0.0, behind + min(fraction, 1) * expected[name] - bar.n))
+
             start = time.perf_counter()
-            findings[name] = perform(
-                experiment, lambda words, name=name: bar.set_description(f"{name}: {words}")
-            )
+            blocks = blocks_of(experiment, out) if full and is_statistical(experiment) else None
+            findings[name] = perform(experiment, progress, blocks)
             bar.set_description(f"{name}: figures")
             for stem, picture in findings[name].pictures.items():
                 images[stem] = render(picture)
                 write(out / f"{stem}.png", images[stem])
-                if picture.in_readme and out == RESULTS:
+                # a full run has other seeds, and the README's figures are those of the first line
+                if picture.in_readme and out == RESULTS and not full:
                     write(README_FIGURES / f"{stem}.png", images[stem])
             seconds[name] = time.perf_counter() - start
-            bar.update()
+            behind += expected[name]
+            bar.update(behind - bar.n)
         bar.set_description("done")
     docstrings = {name: experiment.__doc__ or "" for name, experiment in experiments.items()}
     footer = made_with(sum(seconds.values()))
@@ -184,15 +247,33 @@ def conduct(experiments: dict[str, ModuleType], out: Path) -> "dict[str, Finding
     return findings
 
 
+def say_how_long(experiments: dict[str, ModuleType], expected: dict[str, float], out: Path) -> None:
+    """Before a full run: how long it takes, and what is there already."""
+    for name, experiment in experiments.items():
+        if is_statistical(experiment):
+            minutes = f"about {expected[name] / 60:.0f} minutes on two cores"
+            kept = len(blocks_of(experiment, out))
+            there = f", less what is there already: {kept} blocks" if kept else ""
+            print(f"{name}: {experiment.FULL_SEEDS} seeds, {minutes}{there}", file=sys.stderr)
+    print("Ctrl-C stops it; the same command then goes on where it was.", file=sys.stderr)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for; the exit status."""
     asked = questions()
     parser = argparse.ArgumentParser(
         prog="python -m experiments",
         description="Run experiments; print one table; write figures, claims.json, index.html.",
-        epilog="Exit status: 0, every claim holds; 1, a claim fails; 2, wrong input.",
+        epilog="Exit status: 0, every claim holds; 1, a claim fails; 2, wrong input; "
+        "130, interrupted.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="default: all; see --list")
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="30 seeds or more for what is statistical; takes long, says how long, can be "
+        "interrupted and goes on where it was",
+    )
     parser.add_argument("--list", action="store_true", help="print each NAME and what it asks")
     parser.add_argument(
         "--out",
@@ -233,9 +314,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return refuse(f"{error.name} is not installed; pip install -e '.[experiments]' brings it")
 
-    findings = conduct(experiments, options.out)
+    try:
+        findings = conduct(experiments, options.out, options.full)
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return 130
     print(table(findings, asked))
-    print(f"\n{tally(findings)}. Figures and reasons: {options.out / 'index.html'}")
+    print(f"\n{tally(findings)}.\nThe article: {options.out / 'index.html'}")
     return int(any(row.verdict == "FAILS" for f in findings.values() for row in f.rows))
 
 

@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Mapping
 from html import escape
 
+from experiments._chapters import CHAPTERS, Chapter
 from experiments._claims import Finding, Row
 
 STYLE = """
@@ -25,13 +26,16 @@ body {
   background: var(--paper); color: var(--ink);
   font: 1.0625rem/1.6 Charter, "Bitstream Charter", "Sitka Text", Cambria, Georgia, serif;
 }
-h1, h2, nav, table, summary, figcaption, .rerun, footer {
+h1, h2, h3, nav, table, summary, figcaption, .rerun, footer {
   font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif;
 }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 1rem 0 .5rem; text-wrap: balance; }
 h2 { font-size: 1.375rem; line-height: 1.3; margin: 0 0 1rem; text-wrap: balance; }
 a { color: var(--link); }
 .quiet, footer, figcaption, .rerun { color: var(--quiet); font-size: .875rem; }
+h3 { font-size: 1rem; margin: 1.5rem 0 0; }
+.chapter { margin: 4rem 0 -1.5rem; color: var(--quiet); font-size: 1.125rem; font-weight: 500; }
+.lesson { margin: .25rem 0; font-size: .9375rem; max-width: 42rem; }
 nav ol { padding-left: 1.5rem; line-height: 1.9; }
 section { margin-top: 3rem; padding-top: 2rem; border-top: 1px solid var(--line); }
 .answer { font-size: 1.125rem; max-width: 42rem; }
@@ -47,7 +51,7 @@ th, td { padding: .375rem .75rem .375rem 0; border-bottom: 1px solid var(--line)
 .verdict, .number { white-space: nowrap; }
 .number { font-variant-numeric: tabular-nums; }
 .holds, .met { color: var(--good); } .FAILS { color: var(--bad); font-weight: 700; }
-.refuted { color: var(--open); }
+.refuted, .undecided { color: var(--open); }
 details { margin: 1rem 0; max-width: 42rem; }
 summary { cursor: pointer; font-size: .9375rem; color: var(--link); }
 pre, code { font-family: ui-monospace, "Cascadia Mono", Menlo, Consolas, monospace;
@@ -81,13 +85,24 @@ def page(
         tally: How many rows hold, in a line.
         footer: What the run was made with, in a line.
     """
-    contents = "".join(
-        f'<li><a href="#{name}">{escape(question(docstring))}</a></li>'
-        for name, docstring in docstrings.items()
-    )
-    sections = "".join(
-        section(name, docstring, findings[name], images) for name, docstring in docstrings.items()
-    )
+    chapters = [*CHAPTERS, Chapter("More", "", tuple(docstrings))]
+    contents, sections, placed = "", "", set[str]()
+    for chapter in chapters:
+        names = [name for name in chapter.names if name in docstrings and name not in placed]
+        placed.update(names)
+        if not names:
+            continue
+        links = "".join(
+            f'<li><a href="#{name}">{escape(question(docstrings[name]))}</a></li>' for name in names
+        )
+        contents += f"<h3>{escape(chapter.title)}</h3>"
+        if chapter.lesson:
+            contents += f'<p class="lesson">{escape(chapter.lesson)}</p>'
+        contents += f"<ol>{links}</ol>"
+        sections += f'<h2 class="chapter">{escape(chapter.title)}</h2>'
+        sections += "".join(
+            section(name, docstrings[name], findings[name], images) for name in names
+        )
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -95,11 +110,16 @@ def page(
 <title>jaxent: what does this loss do to my gradients?</title>
 <style>{STYLE}</style>
 <h1>What does this loss do to my gradients?</h1>
-<p>Each question below was answered by a script that wrote down first what it expects. A
-<em>claim</em> is a theorem or a closed form, and has to hold. A <em>prediction</em> is a guess
-about the world, and may be refuted.</p>
+<p>Why are classifiers trained with cross-entropy and not with squared error, and when does it make
+no difference? Each question below was answered by a script that wrote down first what it
+expects. A <em>claim</em> is a theorem or a closed form, and has to hold. A <em>prediction</em> is
+a guess about the world, and may be refuted; where it is about something statistical, it is
+undecided as long as its 95 % interval reaches to both sides.</p>
 <p><strong>{escape(tally)}.</strong></p>
-<nav><ol>{contents}</ol></nav>
+<nav>
+<p class="quiet">For a teacher: the chapters are in the order of a lesson, and under each stands
+what a class can do with it. For a reader in a hurry: the sentences in larger type.</p>
+{contents}</nav>
 {sections}
 <footer><p>{escape(footer)}</p></footer>
 </html>
@@ -138,9 +158,10 @@ def question(docstring: str) -> str:
 def table_row(row: Row) -> str:
     """One row that was predicted, as a row of the table."""
     predicted, measured, tolerance = row.cells
+    evidence = f'<div class="quiet">{escape(row.evidence)}</div>' if row.evidence else ""
     return (
         f'<tr><td class="verdict {row.verdict}">{row.kind} {row.verdict}</td>'
-        f"<td>{escape(row.statement)}</td>"
+        f"<td>{escape(row.statement)}{evidence}</td>"
         f'<td class="number" data-label="predicted">{predicted}</td>'
         f'<td class="number" data-label="measured">{measured}</td>'
         f'<td class="number" data-label="tolerance">{tolerance}</td></tr>'
