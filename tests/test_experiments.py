@@ -25,7 +25,7 @@ from tests.text_overlaps import unreadable_text
 NAMES = list(frame.questions())
 
 SIZES: dict[str, dict[str, object]] = {}
-"""Constants of experiments that would take long here; the main line runs them at their own sizes."""
+"""Constants of experiments that would take long here; `python -m experiments` has its own sizes."""
 
 
 # ---- rows --------------------------------------------------------------------------------------
