@@ -192,9 +192,9 @@ def as_json(findings: "dict[str, Finding]", seconds: dict[str, float]) -> bytes:
 
 
 def conduct(
-    experiments: dict[str, ModuleType], out: Path, full: bool = False
+    experiments: dict[str, ModuleType], out: Path, figures: Path | None, full: bool
 ) -> "dict[str, Finding]":
-    """Run experiments by name, with progress on stderr, and write what they find to a folder."""
+    """Run experiments by name, with progress on stderr, and write what they find to folders."""
     from tqdm import tqdm
 
     from experiments import _page
@@ -203,11 +203,7 @@ def conduct(
     images: dict[str, bytes] = {}
     seconds: dict[str, float] = {}
     expected = {
-        name: float(
-            experiment.FULL_SECONDS
-            if full and is_statistical(experiment)
-            else getattr(experiment, "SECONDS", 5)
-        )
+        name: experiment.FULL_SECONDS if full and is_statistical(experiment) else experiment.SECONDS
         for name, experiment in experiments.items()
     }
     if full and any(map(is_statistical, experiments.values())):
@@ -232,9 +228,8 @@ def conduct(
             for stem, picture in findings[name].pictures.items():
                 images[stem] = render(picture)
                 write(out / f"{stem}.png", images[stem])
-                # a full run has other seeds, and the README's figures are those of the first line
-                if picture.in_readme and out == RESULTS and not full:
-                    write(README_FIGURES / f"{stem}.png", images[stem])
+                if picture.in_readme and figures is not None:
+                    write(figures / f"{stem}.png", images[stem])
             seconds[name] = time.perf_counter() - start
             behind += expected[name]
             bar.update(behind - bar.n)
@@ -298,7 +293,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(asked)}"
             return refuse(f"no experiment is called {name}; {hint}")
     names = list(dict.fromkeys(options.names)) or list(asked)
-    folders = [options.out] + [README_FIGURES] * (options.out == RESULTS)
+    # a full run has other seeds, and the README's figures are those of the default line
+    figures = README_FIGURES if options.out == RESULTS and not options.full else None
+    folders = [options.out] if figures is None else [options.out, figures]
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -315,7 +312,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return refuse(f"{error.name} is not installed; pip install -e '.[experiments]' brings it")
 
     try:
-        findings = conduct(experiments, options.out, options.full)
+        findings = conduct(experiments, options.out, figures, options.full)
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return 130

@@ -45,7 +45,8 @@ class Blocks:
                 return dict(kept)
         arrays = compute()
         content = io.BytesIO()
-        np.savez_compressed(content, **arrays)
+        # whose other keyword, allow_pickle, is of no concern to a name of ours
+        np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write(path, content.getvalue())
         return arrays

@@ -17,5 +17,7 @@ ABSOLUTE_ERROR = "#E69F00"
 FOCAL_LOSS = "#56B4E9"
 SQUENTROPY = "#7F7F7F"
 NATURAL_GRADIENT = "#000000"
+BY_HAND = ("#882255", "#999933", "#44AA99")
+"""Cross-entropies that were meant to be one (muted hues of Paul Tol)."""
 INK = "#262626"
 """What is no loss: a truth, a bound, a note."""

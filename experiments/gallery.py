@@ -59,9 +59,12 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import matplotlib
 import numpy as np
+from cycler import cycler
 from jax import Array
 
+from experiments import _colours as colours
 from experiments._claims import Finding, Picture, Progress, Row, claim
 from jaxent import cards, gradients, losses, portraits, theory
 from jaxent.cards import LossCard
@@ -75,6 +78,7 @@ CLIP = 1e-7
 BEHIND = 12.0
 PAIRS = 1000
 SEED = 0
+SECONDS = 36
 CAPTIONS = {
     "gallery": (
         "Cross-entropy and squared error on probabilities, a row each. A confident mistake: the "
@@ -103,6 +107,24 @@ CAPTIONS = {
     "gallery_of_two_classes": (
         "The losses of one logit, shown as losses of two logits that read the gap between them."
     ),
+}
+COLOURS = {
+    "gallery": (colours.CROSS_ENTROPY, colours.SQUARED_ERROR),
+    "gallery_by_hand": (colours.CROSS_ENTROPY, *colours.BY_HAND),
+    "gallery_of_scales": (colours.CROSS_ENTROPY, *colours.BY_HAND),
+    "gallery_of_logarithms": (
+        colours.CROSS_ENTROPY,
+        colours.FOCAL_LOSS,
+        colours.GENERALIZED_CROSS_ENTROPY,
+        colours.SQUENTROPY,
+    ),
+    "gallery_of_errors": (
+        colours.SQUARED_ERROR,
+        colours.SQUARED_ERROR,
+        colours.ABSOLUTE_ERROR,
+        colours.LOGIT_SQUARED_ERROR,
+    ),
+    "gallery_of_two_classes": (colours.CROSS_ENTROPY, colours.SQUARED_ERROR),
 }
 
 
@@ -371,7 +393,10 @@ def run(progress: Progress) -> Finding:
     for stem, group in groups().items():
         num_classes = 2 if stem == "gallery_of_two_classes" else 3
         known = {name: measured[loss] for name, loss in group.items() if loss in measured}
-        figure = portraits.portrait(group, num_classes, seed=SEED, facts=known, progress=progress)
+        with matplotlib.rc_context({"axes.prop_cycle": cycler(color=COLOURS[stem])}):
+            figure = portraits.portrait(
+                group, num_classes, seed=SEED, facts=known, progress=progress
+            )
         pictures[stem] = Picture(figure, CAPTIONS[stem], in_readme=stem == "gallery")
     entropy, squared, clip, twice, *_ = (card.push.mistake_norm for card in facts.values())
     zones = {row.statement: row.measured for row in rows}

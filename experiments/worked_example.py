@@ -52,6 +52,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from sklearn.datasets import load_iris
 
+from experiments import _colours as colours
 from experiments._claims import Finding, Picture, Progress, Row, claim, prediction
 from jaxent import descent, information, losses, plots
 
@@ -76,7 +77,7 @@ ANGLES = np.pi * np.array([1 / 2, 7 / 6, 11 / 6])
 CENTRES = 2.0 * np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)
 STEPS = 1_000
 SEED = 0
-BLUE, VERMILION, INK = "#0072B2", "#D55E00", "#262626"
+SECONDS = 3
 
 
 # The classic example, and the inequality behind it
@@ -277,13 +278,22 @@ def draw_courses(by_cross_entropy: Course, by_squared_error: Course) -> Picture:
         above.set_title(
             f"trained by {trained.trained_by}, step {trained.training.learning_rate:.2f}"
         )
-        plots.plot_history(above, trained.cross_entropy, color=BLUE, label="cross-entropy, nats")
         plots.plot_history(
-            above, trained.squared_error, color=VERMILION, label="squared error, sum over classes"
+            above, trained.cross_entropy, color=colours.CROSS_ENTROPY, label="cross-entropy, nats"
         )
-        plots.plot_history(below, trained.accuracy, color=INK, label="flowers learned from")
         plots.plot_history(
-            below, trained.held_out_accuracy, color=INK, ls=(0, (1, 1)), label="flowers held out"
+            above,
+            trained.squared_error,
+            color=colours.SQUARED_ERROR,
+            label="squared error, sum over classes",
+        )
+        plots.plot_history(below, trained.accuracy, color=colours.INK, label="flowers learned from")
+        plots.plot_history(
+            below,
+            trained.held_out_accuracy,
+            color=colours.INK,
+            ls=(0, (1, 1)),
+            label="flowers held out",
         )
         above.set_xlabel("")
         below.set_xscale("symlog", linthresh=1)
@@ -313,7 +323,7 @@ def draw_flowers(by_cross_entropy: Course, by_squared_error: Course, held_out: E
         (by_cross_entropy, by_squared_error),
         (CROSS_ENTROPY, SQUARED_ERROR),
         ("cross-entropy {:.2f} nats", "squared error {:.2f} (sum)"),
-        (BLUE, VERMILION),
+        (colours.CROSS_ENTROPY, colours.SQUARED_ERROR),
         strict=True,
     ):
         for ax, flower in zip(row, flowers, strict=True):
@@ -398,16 +408,26 @@ def draw_known_p(known: KnownP) -> Picture:
     figure = Figure(figsize=(7.0, 3.3))
     left, right = figure.subplots(1, 2)
     steps = np.arange(STEPS)
-    plots.plot_history(left, known.cross_entropy, color=BLUE, label="cross-entropy H(P, Q)")
-    left.fill_between(
-        steps, known.entropy, known.cross_entropy, color=BLUE, alpha=0.15, lw=0, label="mean KL"
+    plots.plot_history(
+        left, known.cross_entropy, color=colours.CROSS_ENTROPY, label="cross-entropy H(P, Q)"
     )
-    left.axhline(known.entropy, color=INK, ls="--", label="entropy H(Y|X)")
+    left.fill_between(
+        steps,
+        known.entropy,
+        known.cross_entropy,
+        color=colours.CROSS_ENTROPY,
+        alpha=0.15,
+        lw=0,
+        label="mean KL",
+    )
+    left.axhline(known.entropy, color=colours.INK, ls="--", label="entropy H(Y|X)")
     left.set(ylabel="mean over points, nats", ylim=(0, 1.2))
-    plots.plot_history(right, known.divergence, log=True, color=INK, label="mean KL(P‖Q)")
+    plots.plot_history(right, known.divergence, log=True, color=colours.INK, label="mean KL(P‖Q)")
     dots = np.unique(np.geomspace(1, STEPS, 25).astype(int)) - 1
     surplus = known.cross_entropy[dots] - known.entropy
-    right.plot(dots, surplus, "o", color=BLUE, label="H(P, Q) − H(Y|X)", clip_on=False)
+    right.plot(
+        dots, surplus, "o", color=colours.CROSS_ENTROPY, label="H(P, Q) − H(Y|X)", clip_on=False
+    )
     right.set_ylabel("mean over points, nats")
     for ax in left, right:
         ax.legend()

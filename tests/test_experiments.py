@@ -13,11 +13,14 @@ from pathlib import Path
 
 import jax
 import matplotlib.style
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 import experiments
 from experiments import __main__ as frame
+from experiments._blocks import Blocks, fingerprint
+from experiments._chapters import CHAPTERS
 from experiments._claims import Finding, claim, prediction
 from jaxent import cards, losses, portraits
 from tests.text_overlaps import unreadable_text
@@ -70,6 +73,38 @@ def test_a_claim_fails_and_a_prediction_is_refuted():
     assert prediction("x", predicted=1, measured=1).verdict == "met"
 
 
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"relation": "≥", "measured": 1.2, "interval": (1.1, 1.3)}, "met"),
+        ({"relation": "≥", "measured": 1.2, "interval": (0.9, 1.3)}, "undecided"),
+        ({"relation": "≥", "measured": 0.9, "interval": (0.8, 1.1)}, "undecided"),
+        ({"relation": "≥", "measured": 0.8, "interval": (0.7, 0.9)}, "refuted"),
+        ({"relation": "≤", "measured": 0.8, "interval": (0.7, 0.9)}, "met"),
+        ({"relation": "≤", "measured": 1.2, "interval": (1.1, 1.3)}, "refuted"),
+        ({"relation": "=", "measured": 1.0, "interval": (0.96, 1.04), "tolerance": 0.05}, "met"),
+        ({"relation": "=", "measured": 1.0, "interval": (0.5, 1.5), "tolerance": 0.1}, "undecided"),
+        (
+            {"relation": "=", "measured": 1.2, "interval": (1.06, 1.3), "tolerance": 0.1},
+            "undecided",
+        ),
+        ({"relation": "=", "measured": 1.3, "interval": (1.2, 1.4), "tolerance": 0.1}, "refuted"),
+        ({"relation": "≥", "measured": math.nan, "interval": (math.nan, math.nan)}, "refuted"),
+    ],
+)
+def test_prediction_is_no_stronger_than_its_interval(row, expected):
+    row = prediction("x", predicted=1, seeds=5, protocol="bootstrap", **row)
+    assert row.verdict == expected
+
+
+@pytest.mark.parametrize("left_out", ["interval", "seeds", "protocol"])
+def test_interval_seeds_and_protocol_come_together(left_out):
+    evidence = {"interval": (0.0, 1.0), "seeds": 5, "protocol": "bootstrap"}
+    del evidence[left_out]
+    with pytest.raises(ValueError, match="needs all of interval, seeds and protocol"):
+        prediction("x", predicted=1, measured=1, **evidence)
+
+
 # ---- python -m experiments, on experiments made for the purpose ----------------------------------
 
 SCRIPT = '''"""Is one equal to {predicted}?
@@ -85,6 +120,8 @@ Predictions:
 
 from experiments._claims import Finding, Picture, {kind}
 from matplotlib.figure import Figure
+
+SECONDS = 0.1
 
 
 def run(progress):
@@ -284,6 +321,99 @@ def test_a_write_that_fails_leaves_the_old_file_whole_and_nothing_beside_it(tmp_
     assert list(tmp_path.iterdir()) == [path]
 
 
+STATISTICAL = '''"""Is the mean of some numbers 0?
+
+Predictions:
+
+- It is 0.
+"""
+
+import numpy as np
+from experiments._claims import Finding, Picture, prediction
+from matplotlib.figure import Figure
+
+SEEDS, FULL_SEEDS, SECONDS, FULL_SECONDS = 2, 3, 0.1, 600
+computed, stopping = [], set()
+
+
+def run(progress, seeds, keep):
+    def block(seed):
+        computed.append(seed)
+        if seed in stopping:
+            raise KeyboardInterrupt
+        return {"drawn": np.array([-1.0, 0.0, 1.0]) + seed}
+
+    drawn = [keep(f"seed-{seed}", lambda: block(seed))["drawn"] for seed in range(seeds)]
+    figure = Figure(figsize=(2, 1))
+    figure.subplots().plot(drawn)
+    row = prediction("mean", predicted=0, measured=np.mean(drawn), tolerance=9,
+                     interval=(-1, 1), seeds=seeds, protocol="drawn by hand")
+    return Finding("It is 1. So.", [row], {"made_mean": Picture(figure, "A line.", True)})
+'''
+
+
+def test_full_run_uses_all_seeds_and_goes_on_where_it_was_interrupted(workplace, capsys):
+    make(workplace, "made_mean", text=STATISTICAL)
+    module = importlib.import_module("experiments.made_mean")
+    module.stopping.add(1)
+    assert frame.main(["--full", "made_mean"]) == 130
+    said = capsys.readouterr()
+    assert "made_mean: 3 seeds, about 10 minutes on two cores\n" in said.err
+    assert "Interrupted" in said.err
+    assert said.out == ""
+    module.stopping.clear()
+    module.computed.clear()
+    assert frame.main(["--full", "made_mean"]) == 0
+    assert module.computed == [1, 2]
+    assert "less what is there already: 1 blocks" in capsys.readouterr().err
+
+
+def test_full_run_carries_its_evidence_into_table_record_and_page(workplace, capsys):
+    make(workplace, "made_mean", text=STATISTICAL)
+    make(workplace, "made_a")
+    assert frame.main(["--full"]) == 0
+    results = workplace / "here" / "results"
+    row = json.loads((results / "claims.json").read_text())["made_mean"]["rows"][0]
+    assert (row["seeds"], row["interval"], row["protocol"]) == (3, [-1, 1], "drawn by hand")
+    assert "3 seeds; drawn by hand" in capsys.readouterr().out
+    assert "3 seeds; drawn by hand" in Outline((results / "index.html").read_text()).text
+    assert not (workplace / "figures").exists(), "the README shows what the first line makes"
+    frame.main([])
+    assert json.loads((results / "claims.json").read_text())["made_mean"]["rows"][0]["seeds"] == 2
+
+
+def test_what_is_kept_is_computed_anew_when_the_experiment_has_changed(tmp_path):
+    script = tmp_path / "made.py"
+    script.write_text("SEEDS = 1")
+    before = fingerprint([script])
+    script.write_text("SEEDS = 2")
+    assert fingerprint([script]) != before
+
+
+def test_kept_block_is_read_and_not_computed(tmp_path):
+    blocks = Blocks(tmp_path / "blocks", frame.write)
+    first = blocks("a", lambda: {"x": np.arange(3)})
+    again = blocks("a", lambda: pytest.fail("computed again"))
+    assert list(again) == list(first)
+    np.testing.assert_array_equal(again["x"], first["x"])
+    assert len(blocks) == 1
+
+
+def test_progress_shows_the_time_left_and_never_goes_back(workplace, capsys):
+    text = SCRIPT.format(name="made_a", kind="claim", predicted="1", measured="1").replace(
+        'progress("counting")',
+        'progress("first", 0.25)\n    progress("second", 0.1)\n    progress("third", 2.0)',
+    )
+    make(workplace, "made_a", text=text)
+    make(workplace, "made_b")
+    assert frame.main([]) == 0
+    shown = capsys.readouterr().err
+    percents = [int(percent) for percent in re.findall(r"(\d+)%", shown)]
+    assert percents == sorted(percents)
+    assert percents[-1] == 100
+    assert re.search(r"\d\d:\d\d gone, \d\d:\d\d to go", shown)
+
+
 @pytest.mark.parametrize("option", ["--list", "--help"])
 def test_looking_around_loads_neither_jax_nor_matplotlib(option):
     program = f"""
@@ -330,9 +460,13 @@ def _small_sizes():
         yield
 
 
+def silence(words, fraction=None):
+    """No progress."""
+
+
 @cache
 def perform(name) -> Finding:
-    return frame.perform(importlib.import_module(f"experiments.{name}"), lambda words: None)
+    return frame.perform(importlib.import_module(f"experiments.{name}"), silence)
 
 
 def losses_of(name) -> list[str]:
@@ -351,19 +485,44 @@ def test_experiment_names_a_loss_that_can_be_swapped(name):
     assert losses_of(name)
 
 
+def another_loss(loss):
+    """One that takes the same arguments."""
+    if loss is losses.sigmoid_binary_cross_entropy:
+        return losses.sigmoid_squared_error
+    if loss is losses.sigmoid_squared_error:
+        return losses.sigmoid_binary_cross_entropy
+    if loss is losses.softmax_brier_score:
+        return losses.softmax_cross_entropy
+    return losses.softmax_brier_score
+
+
 @pytest.mark.parametrize(
     ("name", "constant"), [(name, constant) for name in NAMES for constant in losses_of(name)]
 )
 def test_swapping_a_loss_makes_a_claim_fail(name, constant, monkeypatch):
     experiment = importlib.import_module(f"experiments.{name}")
-    swap = losses.softmax_brier_score
-    if getattr(experiment, constant) is swap:
-        swap = losses.softmax_cross_entropy
+    swap = another_loss(getattr(experiment, constant))
     monkeypatch.setattr(experiment, constant, swap)
     # what is drawn decides no claim, and a portrait takes seconds
     monkeypatch.setattr(portraits, "portrait", lambda *_, **__: Figure())
-    finding = frame.perform(experiment, lambda words: None)
+    finding = frame.perform(experiment, silence)
     assert any(row.verdict == "FAILS" for row in finding.rows)
+
+
+def test_every_experiment_has_its_place_in_the_article_once():
+    placed = [name for chapter in CHAPTERS for name in chapter.names]
+    assert sorted(placed) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_colours_are_those_of_the_losses_everywhere(name):
+    script = (frame.FOLDER / f"{name}.py").read_text(encoding="utf-8")
+    assert re.findall(r"#[0-9A-Fa-f]{6}\b", script) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_experiment_says_how_long_it_takes(name):
+    assert importlib.import_module(f"experiments.{name}").SECONDS > 0
 
 
 def as_float(number: str) -> float:
