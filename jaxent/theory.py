@@ -23,9 +23,13 @@ Results have the dtype of the first argument. In float32 what is below 1.2e-38 b
 overflows from m = 88.7 on.
 """
 
+from collections.abc import Callable
+from functools import cache, partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Float
@@ -45,6 +49,42 @@ def _truth_and_rest(margin: Array, classes: Array) -> tuple[Array, Array]:
     truth = jnp.exp(-shift)
     rest = (classes - 1) * jnp.exp(margin - shift)
     return truth / (truth + rest), rest / (truth + rest)
+
+
+def _surprisal(margin: Array, classes: Array) -> Array:
+    """−ln a = ln(1 + K eᵐ), with the shift taken out of the logarithm."""
+    shift = lax.stop_gradient(jnp.maximum(margin, 0))
+    return shift + jnp.log1p((classes - 1) * jnp.exp(margin - shift) + jnp.expm1(-shift))
+
+
+def _log_growth(margin: Array, classes: Array) -> tuple[Array, Array]:
+    """ln of the factors by which a and 1 − a grow from the margin m to the tie.
+
+    1 − a = K/(K + e⁻ᵐ) comes to K/C, and a is e⁻ᵐ(1 − a)/K.
+    """
+    rest = jnp.log1p(jnp.expm1(-margin) / classes)
+    return margin + rest, rest
+
+
+@cache
+def _gauss_legendre() -> tuple[np.ndarray, np.ndarray]:
+    """128 nodes in (0, 1) and their weights.
+
+    Enough for integrands that grow like e^{600 x}, as for those that settle within a hundredth
+    of the interval.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(128)
+    return (nodes + 1) / 2, weights / 2
+
+
+def _integral(function: Callable[[Array], Array], end: Array) -> Array:
+    """∫₀^end of a smooth function, by Gauss and Legendre."""
+    nodes, weights = (jnp.asarray(x, end.dtype) for x in _gauss_legendre())
+    values = jax.vmap(lambda node: function(node * end))(nodes)
+    return end * jnp.tensordot(weights, values, axes=1, precision="highest")
+
+
+# Gradient norms
 
 
 def true_class_probability(margin: ArrayLike, num_classes: ArrayLike) -> Float[Array, "..."]:
@@ -171,6 +211,166 @@ def largest_brier_score_gradient_norm(num_classes: ArrayLike) -> Float[Array, ".
     return 8 / 27 * (classes / (classes - 1)) ** 1.5
 
 
+# How hard the true logit is pushed
+
+
+def cross_entropy_push(margin: ArrayLike, num_classes: ArrayLike) -> Float[Array, "..."]:
+    """−∂L/∂z_y of cross-entropy: 1 − a.
+
+    The push on the true logit. The gradients of all losses of a softmax sum to zero over the
+    classes, so with even wrong mass each wrong logit is pushed down with 1/K of it, and the gap
+    z_y − z_j moves with C/K of it.
+
+    Args:
+        margin: m, in logits, of any sign.
+        num_classes: C ≥ 2, broadcast with the margin. Not checked. The push depends only on a,
+            however the wrong mass is spread.
+
+    Returns:
+        The push, with all its digits at both ends.
+
+    Example:
+        All there is to push for a confident mistake, as much as is missing for a right answer:
+
+        >>> from jaxent import theory
+        >>> for margin in (20.0, 0.0, -20.0):
+        ...     print(f"{theory.cross_entropy_push(margin, num_classes=2):.3g}")
+        1
+        0.5
+        2.06e-09
+    """
+    _, rest = _truth_and_rest(*_as_floats(margin, num_classes))
+    return rest
+
+
+def brier_score_push(margin: ArrayLike, num_classes: ArrayLike) -> Float[Array, "..."]:
+    """−∂L/∂z_y of the Brier score, wrong mass spread evenly: 2 a (1 − a)² C/K.
+
+    In general 2a[(1 − a)² + β], β = Σ_{j≠y} q_j², and β = (1 − a)²/K is the least that β can be.
+    Its other extreme, wrong mass on one class, β = (1 − a)², is C = 2 here.
+
+    Args:
+        margin: m, in logits, of any sign.
+        num_classes: C ≥ 2, broadcast with the margin; 2 for wrong mass on one class. Not checked.
+
+    Returns:
+        The push, with all its digits at both ends. Divide by C for the mean squared error.
+
+    Example:
+        A push that is nowhere near what cross-entropy does at m = 20, and half of it at a tie:
+
+        >>> from jaxent import theory
+        >>> for margin in (20.0, 0.0, -20.0):
+        ...     print(f"{theory.brier_score_push(margin, num_classes=3):.3g}")
+        3.09e-09
+        0.444
+        5.1e-17
+    """
+    margin, classes = _as_floats(margin, num_classes)
+    truth, rest = _truth_and_rest(margin, classes)
+    return 2 * truth * rest**2 * (classes / (classes - 1))
+
+
+def mean_absolute_error_push(margin: ArrayLike, num_classes: ArrayLike) -> Float[Array, "..."]:
+    """−∂L/∂z_y of the mean absolute error on the softmax: 2 a (1 − a)/C.
+
+    With a one-hot target (1/C) Σᵢ |qᵢ − pᵢ| is 2(1 − a)/C, and da/dz_y = a(1 − a).
+
+    Args:
+        margin: m, in logits, of any sign.
+        num_classes: C ≥ 2, broadcast with the margin. Not checked. Beyond the factor 1/C the
+            push depends only on a, however the wrong mass is spread.
+
+    Returns:
+        The push, with all its digits at both ends. Multiply by C for the sum over the classes,
+        by C/2 for 1 − a.
+
+    Example:
+        It is the same for a mistake and for a right answer of the same confidence:
+
+        >>> from jaxent import theory
+        >>> for margin in (20.0, 0.0, -20.0):
+        ...     print(f"{theory.mean_absolute_error_push(margin, num_classes=2):.3g}")
+        2.06e-09
+        0.25
+        2.06e-09
+    """
+    margin, classes = _as_floats(margin, num_classes)
+    truth, rest = _truth_and_rest(margin, classes)
+    return truth * rest * (2 / classes)
+
+
+def generalized_cross_entropy_push(
+    margin: ArrayLike, num_classes: ArrayLike, exponent: ArrayLike
+) -> Float[Array, "..."]:
+    """−∂L/∂z_y of generalised cross-entropy (1 − a^γ)/γ: a^γ (1 − a).
+
+    The exponent is the number of factors a that are left: none is cross-entropy, one is 1 − a,
+    the absolute error without its factor 2/C. A confident mistake is pushed with e^{−γm}.
+
+    Args:
+        margin: m, in logits, of any sign.
+        num_classes: C ≥ 2, broadcast with the margin. Not checked. The push depends only on a,
+            however the wrong mass is spread.
+        exponent: γ ≥ 0, broadcast with the margin; not checked.
+
+    Returns:
+        The push, with all its digits at both ends, also where a itself is too small a number.
+
+    Example:
+        Ten logits behind, a thousand examples of exponent ½ weigh about seven of cross-entropy:
+
+        >>> from jaxent import theory
+        >>> print(f"{theory.generalized_cross_entropy_push(10.0, 2, exponent=0.5):.5f}")
+        0.00674
+
+    References:
+        Z. Zhang, M. Sabuncu, Generalized Cross Entropy Loss for Training Deep Neural Networks
+        with Noisy Labels, NeurIPS 2018.
+    """
+    margin, classes, exponent = _as_floats(margin, num_classes, exponent)
+    _, rest = _truth_and_rest(margin, classes)
+    return jnp.exp(-exponent * _surprisal(margin, classes)) * rest
+
+
+def focal_loss_push(
+    margin: ArrayLike, num_classes: ArrayLike, gamma: ArrayLike
+) -> Float[Array, "..."]:
+    """−∂L/∂z_y of the focal loss −(1 − a)^γ ln a: (1 − a)^γ [(1 − a) − γ a ln a].
+
+    It forgets what it has learned, (1 + γ)(1 − a)^{γ+1} near the right answer, but not its
+    mistakes: as a → 0 the push is that of cross-entropy, 1. In between it can be larger.
+
+    Args:
+        margin: m, in logits, of any sign.
+        num_classes: C ≥ 2, broadcast with the margin. Not checked. The push depends only on a,
+            however the wrong mass is spread.
+        gamma: γ ≥ 0, broadcast with the margin; not checked. 0 is cross-entropy.
+
+    Returns:
+        The push, with all its digits at both ends.
+
+    Example:
+        >>> from jaxent import theory
+        >>> for margin in (20.0, 0.0, -20.0):
+        ...     print(f"{theory.focal_loss_push(margin, num_classes=2, gamma=2.0):.3g}")
+        1
+        0.298
+        2.63e-26
+
+    References:
+        T.-Y. Lin et al., Focal Loss for Dense Object Detection, ICCV 2017.
+    """
+    margin, classes, gamma = _as_floats(margin, num_classes, gamma)
+    truth, rest = _truth_and_rest(margin, classes)
+    # (1 − a)^γ by its logarithm, which is finite also where 1 − a is too small a number.
+    power = jnp.exp(-gamma * _surprisal(-margin, 1 + 1 / (classes - 1)))
+    return power * (rest + gamma * truth * _surprisal(margin, classes))
+
+
+# Escape from a confident mistake
+
+
 def cross_entropy_escape_time(margin: ArrayLike, num_classes: ArrayLike) -> Float[Array, "..."]:
     """The time in which gradient flow on cross-entropy makes up a margin m: linear in m.
 
@@ -237,6 +437,177 @@ def brier_score_escape_time(margin: ArrayLike, num_classes: ArrayLike) -> Float[
     )
 
 
+def mean_absolute_error_escape_time(
+    margin: ArrayLike, num_classes: ArrayLike
+) -> Float[Array, "..."]:
+    """The time in which gradient flow on mean absolute error makes up a margin m: exponential.
+
+        T = ½(1 − e⁻ᵐ) + K m + ½ K² (eᵐ − 1)
+
+    The gap grows at g′ = 2a(1 − a)/K, and K/(a(1 − a)) = (1 + K eˢ)(K + e⁻ˢ) at the margin
+    s = −g; integrate ds/g′ from 0 to m.
+
+    Args:
+        margin: m ≥ 0, in logits: the truth starts m behind every wrong logit.
+        num_classes: C ≥ 2, broadcast with the margin. Not checked.
+
+    Returns:
+        T, from the start to the tie, in units of learning rate × steps, for the mean over the
+        classes, (1/C) Σᵢ |qᵢ − pᵢ|. Divide by C for the sum, by C/2 for 1 − a.
+
+    Example:
+        Robust against wrong labels, and as slow to learn a right one that looks like them:
+
+        >>> from jaxent import theory
+        >>> print(f"{theory.mean_absolute_error_escape_time(10.0, num_classes=2):.0f}")
+        11023
+    """
+    margin, classes = _as_floats(margin, num_classes)
+    wrong = classes - 1
+    return wrong * (margin + wrong / 2 * jnp.expm1(margin)) - jnp.expm1(-margin) / 2
+
+
+def escape_time(
+    push: Callable[[Array, Array], Array], margin: ArrayLike, num_classes: ArrayLike
+) -> Float[Array, "..."]:
+    """The time in which gradient flow under any push on the true logit makes up a margin m.
+
+        T = (K/C) ∫₀ᵐ ds / push(s, C)
+
+    With even wrong mass, and a gradient that sums to zero over the classes, each wrong logit is
+    pushed down with 1/K of what pushes the true one up, and the gap grows at g′ = push · C/K.
+
+    Args:
+        push: −∂L/∂z_y of a margin and a number of classes, elementwise in the margin; positive
+            and smooth. Those of this module are; bind what else they ask for with
+            `functools.partial`.
+        margin: m ≥ 0, in logits: the truth starts m behind every wrong logit.
+        num_classes: C ≥ 2, broadcast with the margin. Not checked.
+
+    Returns:
+        T, from the start to the tie, in units of learning rate × steps. By 128 nodes of Gauss and
+        Legendre: in float64 right to 1e-12 for the losses here and margins to 100.
+
+    Example:
+        A loss that pushes with √a(1 − a) takes √eᵐ:
+
+        >>> from functools import partial
+        >>> from jaxent import theory
+        >>> push = partial(theory.generalized_cross_entropy_push, exponent=0.5)
+        >>> later = theory.escape_time(push, 12.0, num_classes=2)
+        >>> print(f"{later / theory.escape_time(push, 10.0, num_classes=2):.2f}")
+        2.71
+    """
+    margin, classes = _as_floats(margin, num_classes)
+    slowness = _integral(lambda s: 1 / push(s, classes), margin)
+    return (classes - 1) / classes * slowness
+
+
+def generalized_cross_entropy_escape_time(
+    margin: ArrayLike, num_classes: ArrayLike, exponent: ArrayLike
+) -> Float[Array, "..."]:
+    """The time in which gradient flow on generalised cross-entropy makes up a margin m: ∼ e^{γm}/γ.
+
+        T = (1/C) ∫₀ᵐ (1 + K eˢ)^γ (K + e⁻ˢ) ds → (K^{γ+1}/C) e^{γm}/γ
+
+    The push is a^γ(1 − a) and the gap grows at C/K of it, as in `escape_time`. Between the linear
+    law of cross-entropy, γ = 0, and the exponential one of absolute error, γ = 1, there is no
+    other kind: for every γ > 0 the time is exponential in the margin.
+
+    Args:
+        margin: m ≥ 0, in logits: the truth starts m behind every wrong logit.
+        num_classes: C ≥ 2, broadcast with the margin. Not checked.
+        exponent: γ ≥ 0, broadcast with the margin; not checked.
+
+    Returns:
+        T, from the start to the tie, in units of learning rate × steps, by quadrature as in
+        `escape_time`.
+
+    Example:
+        The exponent of the loss is the exponent of the law:
+
+        >>> import math
+        >>> from jaxent import theory
+        >>> later = theory.generalized_cross_entropy_escape_time(20.0, 2, exponent=0.7)
+        >>> growth = later / theory.generalized_cross_entropy_escape_time(18.0, 2, exponent=0.7)
+        >>> print(f"{math.log(growth) / 2:.3f}")
+        0.700
+    """
+    margin, classes, exponent = _as_floats(margin, num_classes, exponent)
+
+    def slowness(s: Array) -> Array:
+        # Not 1/push, which would overflow before T does.
+        return jnp.exp(exponent * _surprisal(s, classes)) * (classes - 1 + jnp.exp(-s))
+
+    return _integral(slowness, margin) / classes
+
+
+def focal_loss_escape_time(
+    margin: ArrayLike, num_classes: ArrayLike, gamma: ArrayLike
+) -> Float[Array, "..."]:
+    """The time in which gradient flow on the focal loss makes up a margin m: linear in m.
+
+        T = (K/C) ∫₀ᵐ ds / {(1 − a)^γ [(1 − a) − γ a ln a]}
+
+    The factor (1 − a)^γ is 1 at a mistake: the focal loss saturates at what it gets right.
+
+    Args:
+        margin: m ≥ 0, in logits: the truth starts m behind every wrong logit.
+        num_classes: C ≥ 2, broadcast with the margin. Not checked.
+        gamma: γ ≥ 0, broadcast with the margin; not checked. 0 is cross-entropy.
+
+    Returns:
+        T, from the start to the tie, in units of learning rate × steps, by quadrature as in
+        `escape_time`.
+
+    Example:
+        Two more logits cost what they cost under cross-entropy:
+
+        >>> from jaxent import theory
+        >>> later = theory.focal_loss_escape_time(12.0, num_classes=2, gamma=2.0)
+        >>> print(f"{later - theory.focal_loss_escape_time(10.0, num_classes=2, gamma=2.0):.3f}")
+        1.000
+    """
+    margin, classes, gamma = _as_floats(margin, num_classes, gamma)
+    return escape_time(partial(focal_loss_push, gamma=gamma), margin, classes)
+
+
+def natural_gradient_escape_time(margin: ArrayLike, num_classes: ArrayLike) -> Float[Array, "..."]:
+    """The time in which the natural gradient of cross-entropy makes up a margin m: bounded.
+
+        T = ln[C/(K + e⁻ᵐ)] < ln(C/K)
+
+    The Fisher information in logits is J(q), and z′ = −J⁺(q − p) moves the probabilities by
+    q′ = J z′ = p − q: straight to P at a speed that knows no saturation. So 1 − a shrinks like
+    e⁻ᵗ, from K/(K + e⁻ᵐ) to K/C. However confident the mistake, less than ln 2 undoes it.
+
+    Plain descent on the Brier score in the probabilities is q′ = −2(q − p), the same line in half
+    the time. The *natural* gradient of the Brier score in logits is another thing,
+    z′ = −J⁺ 2J(q − p) = −2(q − p): plain descent on cross-entropy, in half of
+    `cross_entropy_escape_time`.
+
+    Args:
+        margin: m ≥ 0, in logits: the truth starts m behind every wrong logit.
+        num_classes: C ≥ 2, broadcast with the margin; 2 for wrong mass on one class. Not checked.
+
+    Returns:
+        T, from the start to the tie, in units of learning rate × steps.
+
+    Example:
+        >>> from jaxent import theory
+        >>> for margin in (1.0, 10.0, 100.0):
+        ...     print(f"{theory.natural_gradient_escape_time(margin, num_classes=2):.4f}")
+        0.3799
+        0.6931
+        0.6931
+
+    References:
+        S. Amari, Natural Gradient Works Efficiently in Learning, 1998.
+    """
+    _, rest = _log_growth(*_as_floats(margin, num_classes))
+    return -rest
+
+
 def logit_squared_error_escape_time(margin: ArrayLike) -> Float[Array, "..."]:
     """The time in which gradient flow on Σᵢ (zᵢ − pᵢ)² makes up a margin m: ½ ln(1 + m).
 
@@ -283,8 +654,8 @@ def cross_entropy_escape_steps(
         44.7
     """
     margin, classes, learning_rate = _as_floats(margin, num_classes, learning_rate)
-    correction = jnp.log1p(jnp.expm1(-margin) / classes) / 2
-    return cross_entropy_escape_time(margin, classes) / learning_rate + correction
+    _, rest = _log_growth(margin, classes)
+    return cross_entropy_escape_time(margin, classes) / learning_rate + rest / 2
 
 
 def brier_score_escape_steps(
@@ -313,8 +684,137 @@ def brier_score_escape_steps(
         3762.3
     """
     margin, classes, learning_rate = _as_floats(margin, num_classes, learning_rate)
-    correction = (margin + 3 * jnp.log1p(jnp.expm1(-margin) / classes)) / 2
-    return brier_score_escape_time(margin, classes) / learning_rate + correction
+    truth, rest = _log_growth(margin, classes)
+    return brier_score_escape_time(margin, classes) / learning_rate + (truth + 2 * rest) / 2
+
+
+def mean_absolute_error_escape_steps(
+    margin: ArrayLike, num_classes: ArrayLike, learning_rate: ArrayLike
+) -> Float[Array, "..."]:
+    """The number of steps in which gradient descent on mean absolute error makes up a margin m.
+
+        N = T/η + ½ ln(f₁/f₀) + O(η),        f₁/f₀ = eᵐ [(K + e⁻ᵐ)/C]²
+
+    The same correction as in `cross_entropy_escape_steps`, with the speed of absolute error.
+
+    Args:
+        margin: m ≥ 0, in logits: the truth starts m behind every wrong logit.
+        num_classes: C ≥ 2, broadcast with the margin. Not checked.
+        learning_rate: η of plain gradient descent on the mean over the classes, small: N is
+            right to 0.02 for η ≤ 0.1.
+
+    Returns:
+        N, a real number: the crossing is interpolated linearly between two steps.
+
+    Example:
+        >>> from jaxent import theory
+        >>> steps = theory.mean_absolute_error_escape_steps(8.0, num_classes=2, learning_rate=0.1)
+        >>> print(f"{steps:.1f}")
+        14988.1
+    """
+    margin, classes, learning_rate = _as_floats(margin, num_classes, learning_rate)
+    truth, rest = _log_growth(margin, classes)
+    return mean_absolute_error_escape_time(margin, classes) / learning_rate + (truth + rest) / 2
+
+
+def generalized_cross_entropy_escape_steps(
+    margin: ArrayLike, num_classes: ArrayLike, exponent: ArrayLike, learning_rate: ArrayLike
+) -> Float[Array, "..."]:
+    """The steps in which gradient descent on generalised cross-entropy makes up a margin m.
+
+        N = T/η + ½ ln(f₁/f₀) + O(η),        f₁/f₀ = e^{γm} [(K + e⁻ᵐ)/C]^{γ+1}
+
+    The same correction as in `cross_entropy_escape_steps`, with the speed of this loss.
+
+    Args:
+        margin: m ≥ 0, in logits: the truth starts m behind every wrong logit.
+        num_classes: C ≥ 2, broadcast with the margin. Not checked.
+        exponent: γ ≥ 0, broadcast with the margin; not checked.
+        learning_rate: η of plain gradient descent, small: N is right to 0.02 for η ≤ 0.1.
+
+    Returns:
+        N, a real number: the crossing is interpolated linearly between two steps.
+
+    Example:
+        >>> from jaxent import theory
+        >>> steps = theory.generalized_cross_entropy_escape_steps(8.0, 2, 0.5, learning_rate=0.1)
+        >>> print(f"{steps:.1f}")
+        553.3
+    """
+    margin, classes, exponent, rate = _as_floats(margin, num_classes, exponent, learning_rate)
+    truth, rest = _log_growth(margin, classes)
+    time = generalized_cross_entropy_escape_time(margin, classes, exponent)
+    return time / rate + (exponent * truth + rest) / 2
+
+
+def focal_loss_escape_steps(
+    margin: ArrayLike, num_classes: ArrayLike, gamma: ArrayLike, learning_rate: ArrayLike
+) -> Float[Array, "..."]:
+    """The number of steps in which gradient descent on the focal loss makes up a margin m.
+
+        N = T/η + ½ ln(f₁/f₀) + O(η)
+
+    The same correction as in `cross_entropy_escape_steps`; f₁/f₀ is the ratio of
+    `focal_loss_push` at the tie and at the start.
+
+    Args:
+        margin: m ≥ 0, in logits: the truth starts m behind every wrong logit.
+        num_classes: C ≥ 2, broadcast with the margin. Not checked.
+        gamma: γ ≥ 0, broadcast with the margin; not checked. 0 is cross-entropy.
+        learning_rate: η of plain gradient descent, small: N is right to 0.02 for η ≤ 0.1.
+
+    Returns:
+        N, a real number: the crossing is interpolated linearly between two steps.
+
+    Example:
+        >>> from jaxent import theory
+        >>> steps = theory.focal_loss_escape_steps(8.0, 2, gamma=2.0, learning_rate=0.1)
+        >>> print(f"{steps:.1f}")
+        43.3
+    """
+    margin, classes, gamma, learning_rate = _as_floats(margin, num_classes, gamma, learning_rate)
+    start, tie = (focal_loss_push(m, classes, gamma) for m in (margin, jnp.zeros_like(margin)))
+    time = focal_loss_escape_time(margin, classes, gamma)
+    return time / learning_rate + jnp.log(tie / start) / 2
+
+
+def natural_gradient_escape_steps(
+    margin: ArrayLike, num_classes: ArrayLike, learning_rate: ArrayLike
+) -> Float[Array, "..."]:
+    """The steps in which the natural gradient of cross-entropy makes up a margin m: exact.
+
+    Steps in the probabilities, q ← q − η(q − p), which no exponential carries away: 1 − a is
+    multiplied by 1 − η each time, from K/(K + e⁻ᵐ) to K/C. (In logits a step of η moves the gap
+    by η/a, which leaps over the tie from where a < η on.) The crossing is interpolated as in
+    `logit_squared_error_escape_steps`.
+
+    Args:
+        margin: m ≥ 0, in logits: the truth starts m behind every wrong logit.
+        num_classes: C ≥ 2, broadcast with the margin; 2 for wrong mass on one class. Not checked.
+        learning_rate: η > 0, of any size; from 1 on, one step is enough.
+
+    Returns:
+        N, a real number: the crossing is interpolated linearly, in q, between two steps.
+
+    Example:
+        >>> from jaxent import theory
+        >>> for margin in (1.0, 10.0, 100.0):
+        ...     print(f"{theory.natural_gradient_escape_steps(margin, 2, learning_rate=0.1):.3f}")
+        3.618
+        6.591
+        6.592
+    """
+    margin, classes, learning_rate = _as_floats(margin, num_classes, learning_rate)
+    time = natural_gradient_escape_time(margin, classes)
+    return _steps_of_a_linear_decay(jnp.exp(time), time, learning_rate)
+
+
+def _steps_of_a_linear_decay(distance: Array, log_distance: Array, rate: Array) -> Array:
+    """In how many steps distance · (1 − rate)ⁿ comes to 1, the crossing interpolated linearly."""
+    shrink = jnp.minimum(rate, 1)
+    behind = lax.stop_gradient(jnp.floor(log_distance / -jnp.log1p(-shrink)))
+    distance = distance * (1 - shrink) ** behind
+    return behind + (distance - 1) / (rate * distance)
 
 
 def logit_squared_error_escape_steps(
@@ -343,10 +843,141 @@ def logit_squared_error_escape_steps(
         9.9
     """
     margin, learning_rate = _as_floats(margin, learning_rate)
-    shrink = jnp.minimum(2 * learning_rate, 1)
-    behind = lax.stop_gradient(jnp.floor(jnp.log1p(margin) / -jnp.log1p(-shrink)))
-    distance = (1 + margin) * (1 - shrink) ** behind
-    return behind + (distance - 1) / (2 * learning_rate * distance)
+    return _steps_of_a_linear_decay(1 + margin, jnp.log1p(margin), 2 * learning_rate)
+
+
+def binary_cross_entropy_escape_time(margin: ArrayLike) -> Float[Array, "..."]:
+    """The time in which gradient flow on one sigmoid logit makes up −m under cross-entropy.
+
+        T = m + 1 − e⁻ᵐ
+
+    From z = −m with the label 1 to z = 0. It is twice that of a softmax of two classes, where
+    both logits move apart and the gap moves at twice the rate.
+
+    Args:
+        margin: m ≥ 0, in logits; not checked.
+
+    Returns:
+        T, from the start to σ = ½, in units of learning rate × steps.
+
+    Example:
+        >>> from jaxent import theory
+        >>> print(f"{theory.binary_cross_entropy_escape_time(10.0):.4f}")
+        11.0000
+    """
+    return 2 * cross_entropy_escape_time(margin, 2)
+
+
+def sigmoid_squared_error_escape_time(margin: ArrayLike) -> Float[Array, "..."]:
+    """The time in which gradient flow on one sigmoid logit makes up −m under (σ(z) − y)².
+
+        T = ½ [eᵐ + 3m + 5/2 − 3e⁻ᵐ − ½ e⁻²ᵐ]
+
+    From z = −m with the label 1 to z = 0, where z′ = 2σ(1 − σ)². Double it for ½(σ − y)². It is
+    four times that of the Brier score of two classes: its sum has the error of both of them, and
+    the gap between two logits moves at twice the rate.
+
+    Args:
+        margin: m ≥ 0, in logits; not checked.
+
+    Returns:
+        T, from the start to σ = ½, in units of learning rate × steps.
+
+    Example:
+        >>> from jaxent import theory
+        >>> print(f"{theory.sigmoid_squared_error_escape_time(10.0):.1f}")
+        11029.5
+    """
+    return 4 * brier_score_escape_time(margin, 2)
+
+
+def binary_cross_entropy_escape_steps(
+    margin: ArrayLike, learning_rate: ArrayLike
+) -> Float[Array, "..."]:
+    """The steps in which descent on one sigmoid logit makes up −m under cross-entropy.
+
+    As `cross_entropy_escape_steps` of two classes at half the step size: there the gap moves at
+    twice the rate.
+
+    Args:
+        margin: m ≥ 0, in logits; not checked.
+        learning_rate: η of plain gradient descent, small: N is right to 0.01 for η ≤ 0.1.
+
+    Returns:
+        N, a real number: the crossing is interpolated linearly between two steps.
+
+    Example:
+        >>> from jaxent import theory
+        >>> print(f"{theory.binary_cross_entropy_escape_steps(8.0, learning_rate=0.1):.1f}")
+        89.7
+    """
+    margin, learning_rate = _as_floats(margin, learning_rate)
+    return cross_entropy_escape_steps(margin, 2, learning_rate / 2)
+
+
+def sigmoid_squared_error_escape_steps(
+    margin: ArrayLike, learning_rate: ArrayLike
+) -> Float[Array, "..."]:
+    """The steps in which descent on one sigmoid logit makes up −m under (σ(z) − y)².
+
+    As `brier_score_escape_steps` of two classes at a quarter of the step size: see
+    `sigmoid_squared_error_escape_time`.
+
+    Args:
+        margin: m ≥ 0, in logits; not checked.
+        learning_rate: η of plain gradient descent, small: N is right to 0.01 for η ≤ 0.1. Pass
+            η/2 for ½(σ − y)².
+
+    Returns:
+        N, a real number: the crossing is interpolated linearly between two steps.
+
+    Example:
+        >>> from jaxent import theory
+        >>> print(f"{theory.sigmoid_squared_error_escape_steps(8.0, learning_rate=0.1):.1f}")
+        15040.2
+    """
+    margin, learning_rate = _as_floats(margin, learning_rate)
+    return brier_score_escape_steps(margin, 2, learning_rate / 4)
+
+
+def adam_escape_time(
+    margin: ArrayLike, descent_time: ArrayLike, epsilon: ArrayLike
+) -> Float[Array, "..."]:
+    """The time in which Adam without momentum moves one logit by a margin m: m + ε T.
+
+    With both averages forgotten at once, Adam is z′ = −g/(|g| + ε): a unit of distance takes
+    1 + ε/|g| of time, and ∫ dz/|g| is the time T of plain descent. Adam makes a linear law of any
+    loss until ε T is of the size of m; with T ∼ eᵐ that is at m ≈ ln(1/ε), 18.4 for the usual
+    ε = 1e-8, and from there on the exponential is back.
+
+    Args:
+        margin: m ≥ 0, the distance that the logit moves. For two logits of a softmax, which go
+            half of it each, half of the margin.
+        descent_time: T, from gradient flow on the same loss with the same margin.
+        epsilon: ε ≥ 0, in units of the gradient; not checked.
+
+    Returns:
+        Time, in units of learning rate × steps.
+
+    Example:
+        A sigmoid logit under squared error, before the knee and behind it:
+
+        >>> from jaxent import theory
+        >>> for margin in (10.0, 20.0, 25.0):
+        ...     descent_time = theory.sigmoid_squared_error_escape_time(margin)
+        ...     print(f"{theory.adam_escape_time(margin, descent_time, epsilon=1e-8):.1f}")
+        10.0
+        22.4
+        385.0
+
+    References:
+        D. P. Kingma, J. Ba, Adam: A Method for Stochastic Optimization, ICLR 2015.
+    """
+    margin, descent_time, epsilon = _as_floats(margin, descent_time, epsilon)
+    return margin + epsilon * descent_time
+
+
+# The fit near an interior P
 
 
 def softmax_jacobian(q: Float[ArrayLike, " classes"]) -> Float[Array, "classes classes"]:
