@@ -59,9 +59,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
-from cycler import cycler
 from jax import Array
 
 from experiments import _colours as colours
@@ -393,10 +391,14 @@ def run(progress: Progress) -> Finding:
     for stem, group in groups().items():
         num_classes = 2 if stem == "gallery_of_two_classes" else 3
         known = {name: measured[loss] for name, loss in group.items() if loss in measured}
-        with matplotlib.rc_context({"axes.prop_cycle": cycler(color=COLOURS[stem])}):
-            figure = portraits.portrait(
-                group, num_classes, seed=SEED, facts=known, progress=progress
-            )
+        figure = portraits.portrait(
+            group,
+            num_classes,
+            seed=SEED,
+            colors=COLOURS[stem],
+            facts=known,
+            progress=progress,
+        )
         pictures[stem] = Picture(figure, CAPTIONS[stem], in_readme=stem == "gallery")
     entropy, squared, clip, twice, *_ = (card.push.mistake_norm for card in facts.values())
     zones = {row.statement: row.measured for row in rows}

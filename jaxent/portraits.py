@@ -27,7 +27,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.collections import TriMesh
-from matplotlib.colors import LogNorm, Normalize, SymLogNorm
+from matplotlib.colors import LogNorm, Normalize, SymLogNorm, is_color_like
 from matplotlib.figure import Figure
 
 from jaxent import _catalogue as catalogue
@@ -105,6 +105,7 @@ def portrait(
     target: Sequence[float] | Float[ArrayLike, "3"] | None = None,
     *,
     seed: int = 0,
+    colors: Sequence[str] | None = None,
     facts: Mapping[str, LossCard] | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> Figure:
@@ -135,6 +136,8 @@ def portrait(
         target: the P of the triangles, [3]; (1, 0, 0) if not given. The other panels are those of
             a certain truth.
         seed: of the points that the cards draw at random.
+        colors: one of each loss, as matplotlib names them, in the order of the losses; those of
+            the style jaxent.paper if not given.
         facts: cards that are there already, by the names of the losses; the others are measured.
         progress: is called with what comes next before it is measured.
 
@@ -144,7 +147,8 @@ def portrait(
 
     Raises:
         TypeError: what was given is no loss.
-        ValueError: two losses have the same name; a loss of one logit is given other than 2
+        ValueError: two losses have the same name; the colors are not as many as the losses, or are
+            none; a loss of one logit is given other than 2
             classes; the target is not a distribution over 3 classes, is given for another number
             of them, or is soft where a loss takes no soft targets; or the loss does not return a
             scalar.
@@ -164,6 +168,7 @@ def portrait(
         if num_classes != 2 and catalogue.is_binary(getattr(loss, "__wrapped__", loss)):
             raise ValueError(f"{name} is a loss of two classes: num_classes must be 2.")
     p = _as_distribution(target, num_classes)
+    palette = _palette(colors, len(by_name))
     tell = progress or (lambda words: None)
     facts = dict(facts or {})
     looks = {}
@@ -177,7 +182,20 @@ def portrait(
         looks[name] = _look(loss, num_classes, p, facts[name], tell_of)
     tell("drawing")
     with matplotlib.style.context(_STYLE):
-        return _draw(looks, num_classes, p)
+        return _draw(looks, num_classes, p, palette)
+
+
+def _palette(colors: Sequence[str] | None, num_losses: int) -> Sequence[str]:
+    if colors is None:
+        with matplotlib.style.context("jaxent.paper"):
+            cycle = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
+        return [cycle[row % len(cycle)] for row in range(num_losses)]
+    if len(colors) != num_losses:
+        raise ValueError(f"colors must be one of each loss, {num_losses}, but are {len(colors)}.")
+    for color in colors:
+        if not is_color_like(color):
+            raise ValueError(f"{color!r} is not a color that matplotlib knows.")
+    return colors
 
 
 def _as_distribution(target: Sequence[float] | ArrayLike | None, num_classes: int) -> np.ndarray:
@@ -329,17 +347,18 @@ def _layout(losses: int, triangles: bool) -> _Layout:
     return _Layout(size, names, panels, bars, columns_of_card)
 
 
-def _draw(looks: Mapping[str, _Look], num_classes: int, target: np.ndarray) -> Figure:
+def _draw(
+    looks: Mapping[str, _Look], num_classes: int, target: np.ndarray, palette: Sequence[str]
+) -> Figure:
     layout = _layout(len(looks), num_classes == 3)
     notes = _notes(looks, num_classes, target, layout.size[0])
     height = layout.size[1] + 0.15 * len(notes)
     figure = _Sheet(figsize=(layout.size[0], height), dpi=150)
     figure.set_layout_engine("none")
-    palette = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
     scales = _scales([look.simplex for look in looks.values() if look.simplex])
-    rows = zip(looks, layout.names, layout.panels, strict=True)
-    for number, (name, name_at, places) in enumerate(rows):
-        look, colour = looks[name], palette[number % len(palette)]
+    rows = zip(looks, palette, layout.names, layout.panels, strict=True)
+    for number, (name, colour, name_at, places) in enumerate(rows):
+        look = looks[name]
         title = name if len(name) <= 80 else f"{name[:79]}…"
         _write(figure, *name_at, title, color=colour, fontsize=11, weight="bold", parse_math=False)
         _write_heads(figure, look, places, heads=number == 0)

@@ -312,6 +312,24 @@ def test_each_loss_has_one_colour_in_the_order_of_the_cycle():
     assert set(names) <= set(titles.items())
 
 
+def test_colours_can_be_chosen():
+    figure = portraits.portrait({"known": constant}, colors=["#123456"])
+    (row,) = panels(figure)
+    assert {line.get_color() for line in row["paths"].lines} == {"#123456"}
+
+
+@pytest.mark.parametrize(
+    ("colors", "reason"),
+    [
+        (["red", "blue"], "one of each loss, 1, but are 2"),
+        (["reddish"], "'reddish' is not a color"),
+    ],
+)
+def test_colours_that_do_not_fit_are_refused(colors, reason):
+    with pytest.raises(ValueError, match=reason):
+        portraits.portrait(constant, colors=colors)
+
+
 def test_curves_of_the_others_are_there_in_grey():
     first, second = panels(sheet("two"))
     for panel in "profile", "escape":
