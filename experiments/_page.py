@@ -2,11 +2,12 @@
 
 import base64
 import textwrap
+from collections import Counter
 from collections.abc import Mapping
 from html import escape
 
 from experiments._chapters import CHAPTERS, Chapter
-from experiments._claims import Finding, Row
+from experiments._claims import Finding, Picture, Row
 
 STYLE = """
 :root {
@@ -30,14 +31,17 @@ h1, h2, h3, nav, table, summary, figcaption, .rerun, footer {
   font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif;
 }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 1rem 0 .5rem; text-wrap: balance; }
-h2 { font-size: 1.375rem; line-height: 1.3; margin: 0 0 1rem; text-wrap: balance; }
 a { color: var(--link); }
 .quiet, footer, figcaption, .rerun { color: var(--quiet); font-size: .875rem; }
-h3 { font-size: 1rem; margin: 1.5rem 0 0; }
-.chapter { margin: 4rem 0 -1.5rem; color: var(--quiet); font-size: 1.125rem; font-weight: 500; }
-.lesson { margin: .25rem 0; font-size: .9375rem; max-width: 42rem; }
-nav ol { padding-left: 1.5rem; line-height: 1.9; }
-section { margin-top: 3rem; padding-top: 2rem; border-top: 1px solid var(--line); }
+h3 { font-size: 1.375rem; line-height: 1.3; margin: 0 0 1rem; text-wrap: balance; }
+.chapter { margin-top: 5rem; padding: 1rem 1.25rem; background: var(--card);
+  border: 1px solid var(--line); border-radius: .5rem; }
+.chapter h2 { font-size: 1.125rem; margin: 0; }
+.chapter p { margin: .25rem 0 0; font-size: .9375rem; line-height: 1.5; color: var(--quiet); }
+nav p { margin: 1rem 0 0; font-weight: 600; font-size: .9375rem; }
+nav ul { margin: 0; padding-left: 1.25rem; line-height: 1.7; font-size: .9375rem; }
+section { margin-top: 3rem; }
+section + section { padding-top: 2.5rem; border-top: 1px solid var(--line); }
 .answer { font-size: 1.125rem; max-width: 42rem; }
 figure { margin: 1.5rem 0; }
 .paper { background: #fff; border: 1px solid var(--line); border-radius: .5rem; padding: .5rem;
@@ -53,6 +57,7 @@ th, td { padding: .375rem .75rem .375rem 0; border-bottom: 1px solid var(--line)
 .holds, .met { color: var(--good); } .FAILS { color: var(--bad); font-weight: 700; }
 .refuted, .undecided { color: var(--open); }
 details { margin: 1rem 0; max-width: 42rem; }
+details.rows { max-width: none; }
 summary { cursor: pointer; font-size: .9375rem; color: var(--link); }
 pre, code { font-family: ui-monospace, "Cascadia Mono", Menlo, Consolas, monospace;
   font-size: .875em; }
@@ -95,11 +100,11 @@ def page(
         links = "".join(
             f'<li><a href="#{name}">{escape(question(docstrings[name]))}</a></li>' for name in names
         )
-        contents += f"<h3>{escape(chapter.title)}</h3>"
-        if chapter.lesson:
-            contents += f'<p class="lesson">{escape(chapter.lesson)}</p>'
-        contents += f"<ol>{links}</ol>"
-        sections += f'<h2 class="chapter">{escape(chapter.title)}</h2>'
+        contents += f"<p>{escape(chapter.title)}</p><ul>{links}</ul>"
+        lesson = (
+            f"<p><em>For a teacher:</em> {escape(chapter.lesson)}</p>" if chapter.lesson else ""
+        )
+        sections += f'<header class="chapter"><h2>{escape(chapter.title)}</h2>{lesson}</header>'
         sections += "".join(
             section(name, docstrings[name], findings[name], images) for name in names
         )
@@ -116,10 +121,10 @@ expects. A <em>claim</em> is a theorem or a closed form, and has to hold. A <em>
 a guess about the world, and may be refuted; where it is about something statistical, it is
 undecided as long as its 95 % interval reaches to both sides.</p>
 <p><strong>{escape(tally)}.</strong></p>
-<nav>
-<p class="quiet">For a teacher: the chapters are in the order of a lesson, and under each stands
-what a class can do with it. For a reader in a hurry: the sentences in larger type.</p>
-{contents}</nav>
+<p class="quiet">For a reader in a hurry: the pictures, and the sentences in larger type. For a
+teacher: the chapters are in the order of a lesson, and at the head of each stands what a class
+can do with it.</p>
+<nav>{contents}</nav>
 {sections}
 <footer><p>{escape(footer)}</p></footer>
 </html>
@@ -127,27 +132,46 @@ what a class can do with it. For a reader in a hurry: the sentences in larger ty
 
 
 def section(name: str, docstring: str, finding: Finding, images: Mapping[str, bytes]) -> str:
-    """One experiment: question, pictures, answer, rows, reasoning, how to run it again."""
-    pictures = "".join(
-        '<figure><div class="paper" tabindex="0"><img src="data:image/png;base64,'
-        f'{base64.b64encode(images[stem]).decode()}" alt="{escape(picture.caption)}"></div>'
-        f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
-        for stem, picture in finding.pictures.items()
-    )
+    """One experiment: question, picture, answer, the other pictures, rows, reasoning, how to rerun.
+
+    Its rows are folded, and how many of them came out as predicted is what is seen of them.
+    """
+    first, *others = (figure(images[stem], p) for stem, p in finding.pictures.items())
     return f"""
 <section id="{name}">
-<h2>{escape(question(docstring))}</h2>
+<h3>{escape(question(docstring))}</h3>
+{first}
 <p class="answer">{escape(finding.answer)}</p>
-{pictures}
+{"".join(others)}
+<details class="rows"><summary>What was predicted, and measured: {verdicts(finding)}</summary>
 <table>
 <thead><tr><th>verdict</th><th>what was predicted</th><th>predicted</th><th>measured</th>
 <th>tolerance</th></tr></thead>
 <tbody>{"".join(map(table_row, finding.rows))}</tbody>
-</table>
+</table></details>
 <details><summary>The reasoning, written before measuring</summary>
 {prose(docstring.partition(chr(10))[2])}</details>
 <p class="rerun">Run it again: <code>python -m experiments {name}</code></p>
 </section>"""
+
+
+def figure(image: bytes, picture: Picture) -> str:
+    """A picture with its caption, the image inside."""
+    return (
+        '<figure><div class="paper" tabindex="0"><img src="data:image/png;base64,'
+        f'{base64.b64encode(image).decode()}" alt="{escape(picture.caption)}"></div>'
+        f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
+    )
+
+
+def verdicts(finding: Finding) -> str:
+    """How many rows there are of each verdict, those that are missing left out."""
+    counts = Counter((row.kind, row.verdict) for row in finding.rows)
+    return ", ".join(
+        f'<span class="{verdict}">{count} {kind}{"s" * (count > 1)} '
+        f"{'hold' if verdict == 'holds' and count > 1 else verdict}</span>"
+        for (kind, verdict), count in counts.items()
+    )
 
 
 def question(docstring: str) -> str:

@@ -19,8 +19,9 @@ from matplotlib.figure import Figure
 
 import experiments
 from experiments import __main__ as frame
+from experiments import _chapters, _page
 from experiments._blocks import Blocks, fingerprint
-from experiments._chapters import CHAPTERS
+from experiments._chapters import CHAPTERS, Chapter
 from experiments._claims import Finding, claim, prediction
 from jaxent import cards, losses, portraits
 from tests.text_overlaps import unreadable_text
@@ -241,6 +242,23 @@ def test_page_is_one_file_that_needs_nothing_else(workplace):
         "1 of 1 claims hold",
     ):
         assert said in page.text
+
+
+def test_article_is_in_chapters_with_a_word_for_a_teacher_and_what_has_no_place_comes_last(
+    workplace, monkeypatch
+):
+    chapters = Chapter("First things", "Ask the class.", ("made_z", "made_y")), Chapter("-", "", ())
+    monkeypatch.setattr(_chapters, "CHAPTERS", chapters)
+    monkeypatch.setattr(_page, "CHAPTERS", chapters)
+    for name in "made_a", "made_y", "made_z":
+        make(workplace, name)
+    assert list(frame.questions()) == ["made_z", "made_y", "made_a"]
+    frame.main([])
+    text = (workplace / "here" / "results" / "index.html").read_text()
+    said = Outline(text).text
+    assert said.rindex("First things") < said.index("Ask the class.") < said.rindex("More")
+    assert re.findall('<section id="([a-z_]+)">', text) == ["made_z", "made_y", "made_a"]
+    assert "What was predicted, and measured: 1 claim holds" in said
 
 
 def test_figures_of_the_readme_are_renewed_by_a_run_into_the_default_folder_only(workplace):
