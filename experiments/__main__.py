@@ -159,14 +159,17 @@ def made_with(seconds: float) -> str:
     return f"Made in {seconds:.0f} s with jaxent {jaxent.__version__}, {packages} on {device}."
 
 
-def as_json(findings: "dict[str, Finding]", seconds: dict[str, float]) -> bytes:
-    """Every row of every experiment; what JSON has no number for (inf, nan) is a string."""
+def as_json(
+    findings: "dict[str, Finding]", docstrings: dict[str, str], seconds: dict[str, float]
+) -> bytes:
+    """Question, answer and every row of every experiment; what JSON has no number for (inf, nan) is a string."""
 
     def number(value: float) -> float | str:
         return value if math.isfinite(value) else str(value)
 
     record = {
         name: {
+            "question": docstrings[name].splitlines()[0],
             "answer": finding.answer,
             "seconds": round(seconds[name], 1),
             "pictures": [f"{picture}.png" for picture in finding.pictures],
@@ -237,7 +240,7 @@ def conduct(
     docstrings = {name: experiment.__doc__ or "" for name, experiment in experiments.items()}
     footer = made_with(sum(seconds.values()))
     page = _page.page(docstrings, findings, images, tally(findings), footer)
-    write(out / "claims.json", as_json(findings, seconds))
+    write(out / "claims.json", as_json(findings, docstrings, seconds))
     write(out / "index.html", page.encode())
     return findings
 

@@ -186,6 +186,7 @@ def test_run_writes_every_figure_the_rows_and_a_page(workplace, capsys):
         "made_b.png",
     ]
     record = json.loads((results / "claims.json").read_text(), parse_constant=pytest.fail)
+    assert record["made_a"]["question"] == "Is one equal to 1?"
     assert record["made_b"]["rows"][0]["measured"] == "inf"
     assert record["made_a"]["rows"][0] == {
         "kind": "claim",
