@@ -162,7 +162,7 @@ def made_with(seconds: float) -> str:
 def as_json(
     findings: "dict[str, Finding]", docstrings: dict[str, str], seconds: dict[str, float]
 ) -> bytes:
-    """Question, answer and every row of every experiment; what JSON has no number for (inf, nan) is a string."""
+    """Question, answer and rows of every experiment; what JSON has no number for is a string."""
 
     def number(value: float) -> float | str:
         return value if math.isfinite(value) else str(value)
