@@ -1,0 +1,509 @@
+"""Where is squared error not convex?
+
+Descent is safe where a loss curves upwards in every direction that changes Q, and Newton's method
+makes sense only there. With q = softmax(z), r = q − p and J = diag(q) − q qᵀ, the Hessians in z are
+
+    cross-entropy    J, whatever P: convex everywhere
+    squared error    vᵀHv = 2 Σₖ qₖ dₖ wₖ²,    dₖ = 2qₖ − pₖ − q·r,    w = v − (q·v) 1
+
+where squared error is Σᵢ (qᵢ − pᵢ)², a sum over the classes. On the w that there are, those with
+Σₖ qₖ wₖ = 0, the sum is nowhere negative if and only if no dₖ is negative, or exactly one is and
+Σₖ qₖ/dₖ ≤ 0.
+
+Let the truth be certain and write a for its probability. With the wrong mass spread evenly over the
+K = C − 1 wrong classes, the curvature in the direction in which Q has to travel is
+
+    2 (C/K)² a (1 − a)² (3a − 1),
+
+negative below a = 1/3 for every number of classes; with all of the wrong mass on one of several
+wrong classes, d is negative for the truth and for the classes that have nothing, until a = 1/2. In
+between it depends on the spread. At the uniform start, a = 1/C, the curvature is 2(3 − C)/C² in the
+direction of travel and 4/C² in the others: from 4 classes on squared error is concave exactly where
+it has to go.
+
+H is affine in P, so its largest eigenvalue is convex in P, and its least concave: both are extreme
+for a certain truth. With two classes the eigenvalue is 8a (1 − a)² (3a − 1), which is extreme where
+12a² − 9a + 1 = 0: (39 ± 55√33)/576. That more classes do not have more is a search, not a proof. A
+class that has no probability adds only an eigenvalue 0, so searching 7 classes searches all fewer.
+
+Predictions:
+
+- Everywhere on grids of three and of four classes, for certain truths and others, the Hessians by
+  automatic differentiation are these formulas within 1e-14, and the sign of the least eigenvalue of
+  squared error is that of the criterion: 0 points disagree where it is further than 1e-13 from 0.
+- The least eigenvalue of cross-entropy is nowhere below 0, within 1e-15.
+- A certain truth, of three classes and of four: of the points with a < 1/3 the fraction that is not
+  convex is 1, of those with a ≥ 1/2 it is 0. On the way up squared error becomes convex at 0.333333
+  with the wrong mass even and at 0.5 with all of it on one, within 1e-6.
+- Uniform start: in the direction of travel 0.5 for two classes, 0 for three, −0.125 for four and
+  −0.14 for ten; in the others 0.444444 for three, 0.25 for four and 0.04 for ten. Within 1e-15.
+- By a search over the Q of 7 classes, for a certain truth, squared error curves at most with
+  0.616234280485 and at least with −0.480817613819, where a is 0.614357 and 0.135643, and
+  cross-entropy with 0.5 and 0; within 1e-9, and 1e-4 for a. Squared error has no more, and no less,
+  in 20000 random pairs P, Q.
+- Not convex is, for a certain truth, 0.65 of the triangle, within 0.05; for P = (0.6, 0.3, 0.1) 0.7
+  of it, and for the uniform P 0.75.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure, SubFigure
+from scipy.optimize import minimize
+
+from experiments import _colours as colours
+from experiments._claims import Finding, Picture, Progress, Row, claim, prediction
+from jaxent import curvature, losses, plots, theory
+
+CROSS_ENTROPY = losses.softmax_cross_entropy
+SQUARED_ERROR = losses.softmax_brier_score
+Loss = Callable[[Array, Array], Array]
+
+CERTAIN, SOFT, UNIFORM = (1.0, 0.0, 0.0), (0.6, 0.3, 0.1), (1 / 3, 1 / 3, 1 / 3)
+TARGETS = {3: (CERTAIN, SOFT, UNIFORM), 4: ((1.0, 0.0, 0.0, 0.0), (0.4, 0.3, 0.2, 0.1))}
+Target = tuple[float, ...]
+RESOLUTIONS = {3: 199, 4: 41}
+ROUNDING = 1e-13
+STARTS = (2, 3, 4, 10)
+MOST_CLASSES = 7
+SEARCHES = 8
+PAIRS = 20_000
+SEED = 0
+SECONDS = 7
+COLOURS = {"cross-entropy": colours.CROSS_ENTROPY, "squared error": colours.SQUARED_ERROR}
+CAPTION = (
+    "Above, the least eigenvalue of the Hessian at every Q over three classes: purple is convex, "
+    "orange is not. The line is where it changes sign as measured, the dots are where it should by "
+    "the criterion. Below, the same on three ways from a certain mistake to the truth, and where "
+    "on such ways squared error becomes convex: dots as measured, the line by the criterion."
+)
+
+
+class Law(NamedTuple):
+    """A loss, and its Hessian by the formula: (q, p) → H."""
+
+    loss: Loss
+    hessian: Callable[[Array, Array], Array]
+
+
+def softmax_jacobian(q: Array, p: Array) -> Array:
+    """The Hessian of cross-entropy, in which P has no part."""
+    return theory.softmax_jacobian(q)
+
+
+def laws() -> dict[str, Law]:
+    """The two losses by name."""
+    return {
+        "cross-entropy": Law(CROSS_ENTROPY, softmax_jacobian),
+        "squared error": Law(SQUARED_ERROR, theory.brier_score_hessian),
+    }
+
+
+def grid(num_classes: int) -> Float[np.ndarray, "points classes"]:
+    """Points all over the inside of the simplex, regular and the same for every class."""
+    resolution = RESOLUTIONS[num_classes]
+    counts = np.indices([resolution] * (num_classes - 1)).reshape(num_classes - 1, -1)
+    last = resolution - 1 - counts.sum(axis=0)
+    return (np.vstack([counts, last])[:, last >= 0].T + 1 / num_classes) / resolution
+
+
+@partial(jax.jit, static_argnums=0)
+def eigenvalues(loss: Loss, q: Array, target: Array) -> Array:
+    """The curvatures of a loss at many Q for one P, ascending."""
+    logits = jnp.log(q)
+    return curvature.eigenvalues(loss, logits, jnp.broadcast_to(target, logits.shape))
+
+
+@partial(jax.jit, static_argnums=0)
+def difference(law: Law, q: Array, target: Array) -> Array:
+    """The largest difference of an entry of a Hessian from the formula."""
+    measured = curvature.hessian(law.loss, jnp.log(q), jnp.broadcast_to(target, q.shape))
+    return jnp.abs(measured - jax.vmap(law.hessian, (0, None))(q, target)).max()
+
+
+Convex = Callable[[np.ndarray, Array], np.ndarray]
+"""At which of many Q squared error is convex, for one P."""
+
+
+@jax.jit
+def convex_by_criterion(q: Array, target: Array) -> Array:
+    """By the signs of the dₖ."""
+    return jax.vmap(theory.brier_score_is_convex, (0, None))(q, target)
+
+
+def convex_as_measured(q: np.ndarray, target: Array) -> np.ndarray:
+    """By the least eigenvalue."""
+    return np.asarray(eigenvalues(SQUARED_ERROR, q, target)[:, 0] >= 0)
+
+
+def boundary(is_convex: Convex, target: Target, ends: np.ndarray) -> Float[np.ndarray, "ends 3"]:
+    """Where squared error stops to be convex on the way from P to each of the ends; by halving."""
+    inside, outside = np.zeros((len(ends), 1)), np.ones((len(ends), 1))
+
+    def on_the_way(fraction: np.ndarray) -> np.ndarray:
+        return (1 - fraction) * target + fraction * ends
+
+    for _ in range(50):
+        middle = (inside + outside) / 2
+        convex = np.asarray(is_convex(on_the_way(middle), jnp.array(target)))[:, None]
+        inside, outside = np.where(convex, middle, inside), np.where(convex, outside, middle)
+    return on_the_way(inside)
+
+
+def split(shares: np.ndarray) -> Float[np.ndarray, "shares 3"]:
+    """Q with nothing for the truth, a share for class 1 and the rest for class 2."""
+    return np.stack([np.zeros_like(shares), shares, 1 - shares], axis=-1)
+
+
+# Rows
+
+
+def everywhere(least: Mapping[str, Mapping[Target, np.ndarray]]) -> list[Row]:
+    """Formulas and criterion at every point of the grids."""
+    rows = []
+    for name, law in laws().items():
+        differences = [
+            difference(law, grid(classes), jnp.array(target))
+            for classes, targets in TARGETS.items()
+            for target in targets
+        ]
+        rows.append(
+            claim(
+                f"{name}: largest difference of a Hessian from the formula, on the grids",
+                predicted=0,
+                measured=np.max(differences),
+                tolerance=1e-14,
+            )
+        )
+    rows.append(
+        claim(
+            "cross-entropy: least eigenvalue on the grids",
+            predicted=0,
+            measured=min(values.min() for values in least["cross-entropy"].values()),
+            tolerance=1e-15,
+            relation="≥",
+        )
+    )
+    disagree = points = not_judged = 0
+    for target, values in least["squared error"].items():
+        expected = convex_by_criterion(grid(len(target)), jnp.array(target))
+        clear = np.abs(values) > ROUNDING
+        disagree += np.sum(clear & (expected != (values > 0)))
+        points += values.size
+        not_judged += np.sum(~clear)
+    rows.append(
+        claim(
+            f"squared error: of {points:,} points, those where the sign of the least eigenvalue is "
+            f"not that of the criterion ({not_judged} within {ROUNDING:g} of 0 are not judged)",
+            predicted=0,
+            measured=disagree,
+        )
+    )
+    return rows
+
+
+def thresholds(least: Mapping[Target, np.ndarray]) -> list[Row]:
+    """Never convex below 1/3, always above 1/2, and in between as the wrong mass is spread."""
+    rows = []
+    for classes, (certain, *_) in TARGETS.items():
+        a, not_convex = grid(classes)[:, 0], least[certain] < -ROUNDING
+        rows += [
+            claim(
+                f"squared error, certain truth, {classes} classes: fraction that is not convex of "
+                f"the points with {where}",
+                predicted=predicted,
+                measured=not_convex[chosen].mean(),
+            )
+            for where, predicted, chosen in (
+                ("a < 1/3", 1, a < 1 / 3 - 1e-12),
+                ("a ≥ 1/2", 0, a >= 1 / 2),
+            )
+        ]
+    even, on_one = boundary(convex_as_measured, CERTAIN, split(np.array([0.5, 1 - 1e-7])))
+    rows += [
+        claim(
+            f"squared error, certain truth, 3 classes, wrong mass {spread}: a from which it is "
+            "convex",
+            predicted=predicted,
+            measured=q[0],
+            tolerance=1e-6,
+        )
+        for spread, predicted, q in (
+            ("even", 1 / 3, even),
+            ("on one but for 1e-7 of it", 1 / 2, on_one),
+        )
+    ]
+    return rows
+
+
+def uniform_starts() -> list[Row]:
+    """The eigenvalues of squared error where every class has 1/C."""
+    rows = []
+    for classes in STARTS:
+        q, target = np.full([1, classes], 1 / classes), jnp.eye(classes)[0]
+        (found,) = eigenvalues(SQUARED_ERROR, q, target)
+        expected = theory.brier_score_uniform_eigenvalues(classes)
+        directions = [("in the direction of travel", expected.along, found[0])]
+        if classes > 2:
+            directions.append(("in the others", expected.sideways, found[-1]))
+        rows += [
+            claim(
+                f"squared error, uniform start, {classes} classes: curvature {direction}",
+                predicted=predicted,
+                measured=measured,
+                tolerance=1e-15,
+            )
+            for direction, predicted, measured in directions
+        ]
+    return rows
+
+
+class Extremes(NamedTuple):
+    """The most and the least that a loss of MOST_CLASSES curves, and a where it does."""
+
+    largest: float
+    truth_at_largest: float
+    least: float
+    truth_at_least: float
+    largest_in_pairs: float
+    least_in_pairs: float
+
+
+def least_and_largest(loss: Loss, logits: Array, targets: Array) -> Array:
+    """The ends of the spectrum, [..., 2]."""
+    return curvature.eigenvalues(loss, logits, targets)[..., jnp.array([0, -1])]
+
+
+@partial(jax.jit, static_argnums=0)
+def objective(loss: Loss, weights: Array, logits: Array) -> tuple[Array, Array]:
+    """A weighted sum of the ends of the spectrum for a certain truth, and its gradient."""
+
+    def weighted(logits: Array) -> Array:
+        return least_and_largest(loss, logits, jnp.eye(MOST_CLASSES)[0]) @ weights
+
+    return jax.value_and_grad(weighted)(logits)
+
+
+def search(loss: Loss) -> Extremes:
+    """Over all Q for a certain truth, from random starts; then random pairs of any P and any Q."""
+    random = np.random.default_rng(SEED)
+    starts = random.standard_normal([SEARCHES, MOST_CLASSES])
+
+    def lowest(*weights: float) -> tuple[float, float]:
+        def function(logits: np.ndarray) -> tuple[np.ndarray, ...]:
+            return jax.tree.map(np.asarray, objective(loss, jnp.array(weights), logits))
+
+        found = [
+            minimize(function, start, jac=True, bounds=[(-40, 40)] * MOST_CLASSES, tol=1e-15)
+            for start in starts
+        ]
+        best = min(found, key=lambda result: result.fun)
+        return float(best.fun), float(jax.nn.softmax(best.x)[0])
+
+    least, truth_at_least = lowest(1.0, 0.0)
+    minus_largest, truth_at_largest = lowest(0.0, -1.0)
+    logits = 3 * random.standard_normal([PAIRS, MOST_CLASSES])
+    targets = random.dirichlet(np.full(MOST_CLASSES, 0.3), size=PAIRS)
+    in_pairs = jax.jit(least_and_largest, static_argnums=0)(loss, logits, targets)
+    return Extremes(
+        largest=-minus_largest,
+        truth_at_largest=truth_at_largest,
+        least=least,
+        truth_at_least=truth_at_least,
+        largest_in_pairs=float(in_pairs[:, 1].max()),
+        least_in_pairs=float(in_pairs[:, 0].min()),
+    )
+
+
+def extremes(found: Mapping[str, Extremes]) -> list[Row]:
+    """The smoothness of either loss, and what bounds its curvature from below."""
+    root = 33**0.5
+    cross_entropy, squared_error = found.values()
+    rows = [
+        claim(
+            f"{name}: {which} curvature found, certain truth, Q of {MOST_CLASSES} classes",
+            predicted=predicted,
+            measured=measured,
+            tolerance=1e-9,
+        )
+        for name, which, predicted, measured in (
+            ("cross-entropy", "largest", theory.CROSS_ENTROPY_SMOOTHNESS, cross_entropy.largest),
+            ("cross-entropy", "least", 0, cross_entropy.least),
+            ("squared error", "largest", theory.BRIER_SCORE_SMOOTHNESS, squared_error.largest),
+            ("squared error", "least", theory.BRIER_SCORE_LEAST_CURVATURE, squared_error.least),
+        )
+    ]
+    rows += [
+        claim(
+            f"squared error: a where the curvature is {which}",
+            predicted=predicted,
+            measured=measured,
+            tolerance=1e-4,
+        )
+        for which, predicted, measured in (
+            ("largest", (9 + root) / 24, squared_error.truth_at_largest),
+            ("least", (9 - root) / 24, squared_error.truth_at_least),
+        )
+    ]
+    rows += [
+        claim(
+            f"squared error: least curvature in {PAIRS} random pairs P, Q",
+            predicted=theory.BRIER_SCORE_LEAST_CURVATURE,
+            measured=squared_error.least_in_pairs,
+            relation="≥",
+        ),
+        claim(
+            f"squared error: largest curvature in {PAIRS} random pairs P, Q",
+            predicted=theory.BRIER_SCORE_SMOOTHNESS,
+            measured=squared_error.largest_in_pairs,
+            relation="≤",
+        ),
+    ]
+    return rows
+
+
+def fractions(least: Mapping[Target, np.ndarray]) -> list[Row]:
+    """How much of the triangle is not convex."""
+    return [
+        prediction(
+            f"squared error, {words}: fraction of the triangle that is not convex",
+            predicted=predicted,
+            measured=(least[target] < -ROUNDING).mean(),
+            tolerance=0.05,
+        )
+        for words, target, predicted in (
+            ("certain truth", CERTAIN, 0.65),
+            (f"P = {SOFT}", SOFT, 0.7),
+            ("uniform P", UNIFORM, 0.75),
+        )
+    ]
+
+
+# Picture
+
+
+def draw_maps(figure: SubFigure, least: Mapping[str, Mapping[Target, np.ndarray]]) -> None:
+    """The least eigenvalue on the triangle, on one scale, and the boundary by the criterion."""
+    panels = figure.subplots(1, 3, subplot_kw={"projection": "ternary"})
+    norm = Normalize(-0.5, 0.5)
+    names = ("truth", "wrong", "wrong"), ("truth", "wrong", "wrong"), ("0.6", "0.3", "0.1")
+    along = np.linspace(0, 1, 13)[:-1]
+    edges = np.vstack([np.roll(split(along), shift, axis=1) for shift in range(3)])
+    meshes = []
+    for ax, name, target, corners in zip(
+        panels,
+        ("cross-entropy", "squared error", "squared error"),
+        (CERTAIN, CERTAIN, SOFT),
+        names,
+        strict=True,
+    ):
+        mesh, _ = plots.plot_simplex_map(
+            ax, grid(3), least[name][target], norm=norm, class_names=corners
+        )
+        meshes.append(mesh)
+        words = "certain truth" if target == CERTAIN else f"P = {target}"
+        ax.set_title(f"{name}\n{words}", color=COLOURS[name])
+        if name == "squared error":
+            ends = split(np.linspace(0.005, 0.995, 19)) if target == CERTAIN else edges
+            points = boundary(convex_by_criterion, target, ends)
+            ax.plot(*points.T, "o", color=colours.INK, markersize=2.5)
+    bar = figure.colorbar(
+        meshes[0], ax=panels, shrink=0.8, aspect=16, label="least eigenvalue of H"
+    )
+    bar.set_ticks([-0.5, -0.25, 0, 0.25, 0.5])
+
+
+def draw_profile(ax: Axes) -> None:
+    """The least eigenvalue on the way from certainly wrong to right."""
+    a = np.linspace(0.001, 0.999, 400)[:, None]
+    for name, share, style in (
+        ("cross-entropy", 1 / 2, "-"),
+        ("squared error", 1 / 2, "-"),
+        ("squared error", 3 / 4, "--"),
+        ("squared error", 9 / 10, ":"),
+    ):
+        q = a * CERTAIN + (1 - a) * split(np.array([share]))
+        values = eigenvalues(laws()[name].loss, q, jnp.array(CERTAIN))[:, 0]
+        ax.plot(a, values, color=COLOURS[name], linestyle=style)
+    orange = partial(ax.text, color=COLOURS["squared error"])
+    ax.text(0.02, 0.36, "cross-entropy, wrong mass 1 : 1", color=COLOURS["cross-entropy"])
+    orange(0.4, -0.27, "squared error, wrong\nmass 1 : 1, 3 : 1, 9 : 1")
+    orange(0.42, 0.2, "1 : 1", ha="right", fontsize="small")
+    orange(0.53, 0.125, "3 : 1", fontsize="small")
+    orange(0.6, -0.02, "9 : 1", va="top", fontsize="small")
+    ax.axhline(0, color=colours.INK, linewidth=0.8)
+    ax.set_xticks([0, 1 / 3, 1 / 2, 1], ["0", "⅓", "½", "1"])
+    ax.set_ylim(-0.48, 0.42)
+    ax.set_xlabel("probability a of the truth")
+    ax.set_ylabel("least eigenvalue of H")
+
+
+def draw_thresholds(ax: Axes) -> None:
+    """Where squared error becomes convex, against the spread of the wrong mass."""
+    fine = np.linspace(0.5, 1 - 1e-7, 201)
+    expected = boundary(convex_by_criterion, CERTAIN, split(fine))[:, 0]
+    measured = boundary(convex_as_measured, CERTAIN, split(fine[::20]))[:, 0]
+    ax.plot(fine, expected, color=COLOURS["squared error"])
+    ax.plot(fine[::20], measured, "o", color=COLOURS["squared error"], clip_on=False)
+    ax.text(0.52, 0.46, "convex", color=COLOURS["squared error"])
+    ax.text(0.98, 0.345, "not convex", color=COLOURS["squared error"], ha="right")
+    ax.set_yticks([1 / 3, 0.4, 1 / 2], ["⅓", "0.4", "½"])
+    ax.set_xticks([0.5, 0.75, 0.9, 1], ["1 : 1", "3 : 1", "9 : 1", "1 : 0"])
+    ax.set_xlabel("how the wrong mass is split")
+    ax.set_ylabel("probability a of the truth")
+
+
+def draw(least: Mapping[str, Mapping[Target, np.ndarray]]) -> Figure:
+    """Maps above; below, profiles and thresholds."""
+    figure = Figure(figsize=(7.0, 5.8))
+    (above,), (below,) = figure.subfigures(2, 1, squeeze=False)
+    draw_maps(above, least)
+    profile, thresholds = below.subplots(1, 2, width_ratios=[1.3, 1])
+    draw_profile(profile)
+    draw_thresholds(thresholds)
+    below.supxlabel(
+        "three classes; losses: sums over classes; H: Hessian in the logits", fontsize="small"
+    )
+    return figure
+
+
+def run(progress: Progress) -> Finding:
+    """Measure curvatures, hold them to the criterion, search their extremes, and draw."""
+    with jax.enable_x64(True):
+        progress("grids", 0.0)
+        least = {
+            name: {
+                target: np.asarray(eigenvalues(law.loss, grid(classes), jnp.array(target))[:, 0])
+                for classes, targets in TARGETS.items()
+                for target in targets
+            }
+            for name, law in laws().items()
+        }
+        rows = everywhere(least) + thresholds(least["squared error"]) + uniform_starts()
+        progress("search for extremes", 0.4)
+        found = {name: search(law.loss) for name, law in laws().items()}
+        rows += extremes(found)
+        shares = fractions(least["squared error"])
+        rows += shares
+        progress("figure", 0.8)
+        figure = draw(least)
+    squared = found["squared error"]
+    return Finding(
+        answer=(
+            f"In {shares[0].measured:.0%} of the triangle for a certain truth: nowhere is squared "
+            "error convex where the truth has less than 1/3, everywhere where it has 1/2 or more, "
+            f"and its curvature lies between {squared.least:.4f} and {squared.largest:.4f}. "
+            "Cross-entropy is convex everywhere, for every P, with curvatures between 0 and "
+            f"{found['cross-entropy'].largest:.4f}."
+        ),
+        rows=rows,
+        pictures={"convexity": Picture(figure, CAPTION)},
+    )
