@@ -32,7 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Integer
 
 
 def _as_floats(first: ArrayLike, *others: ArrayLike) -> tuple[Array, ...]:
@@ -977,7 +977,7 @@ def adam_escape_time(
     return margin + epsilon * descent_time
 
 
-# The fit near an interior P
+# Gradients and curvature in the logits, of any Q and P
 
 
 def softmax_jacobian(q: Float[ArrayLike, " classes"]) -> Float[Array, "classes classes"]:
@@ -1026,6 +1026,247 @@ def softmax_jacobian_eigenvalues(q: Float[ArrayLike, " classes"]) -> Float[Array
         [0.3333 0.3333]
     """
     return jnp.linalg.eigvalsh(softmax_jacobian(q))[1:]
+
+
+def cross_entropy_logit_gradient(
+    q: Float[ArrayLike, " classes"], p: Float[ArrayLike, " classes"]
+) -> Float[Array, " classes"]:
+    """dL/dz of cross-entropy: q − p.
+
+    −Σ pᵢ ln qᵢ = ln Σ eᶻ − p·z for a P that sums to one, and the derivative of ln Σ eᶻ is q. The
+    logarithm has cancelled the Jacobian of the softmax: J (−p/q) = q − p.
+
+    Args:
+        q: probabilities, [classes]; not checked.
+        p: the target, [classes]; not checked, and taken to sum to one.
+
+    Returns:
+        The gradient, [classes]. The difference of q and p is all that is computed: where they are
+        equal to the last digit the gradient has none. From logits, `jaxent.losses` has them.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxent import theory
+        >>> q, p = jnp.array([0.25, 0.75]), jnp.array([1.0, 0.0])
+        >>> print(theory.cross_entropy_logit_gradient(q, p))
+        [-0.75  0.75]
+    """
+    q, p = _as_floats(q, p)
+    return q - p
+
+
+def brier_score_logit_gradient(
+    q: Float[ArrayLike, " classes"], p: Float[ArrayLike, " classes"]
+) -> Float[Array, " classes"]:
+    """dL/dz of the Brier score: 2 J(q)(q − p), 2qᵢ(rᵢ − q·r) with r = q − p.
+
+    The gradient in the probabilities is 2(q − p), and that is what is often called the gradient
+    of squared error; in the logits the Jacobian of the softmax stands before it.
+
+    Args:
+        q: probabilities, [classes]; not checked.
+        p: the target, [classes]; not checked.
+
+    Returns:
+        The gradient, [classes]; it sums to zero. Divide by C for the mean squared error. `jax.vmap`
+        over many. The digits are those of q − p, as in `cross_entropy_logit_gradient`.
+
+    Example:
+        The norm is never larger than that of cross-entropy, here it is 2a = ½ of it at first:
+
+        >>> import jax.numpy as jnp
+        >>> from jaxent import theory
+        >>> p = jnp.array([1.0, 0.0])
+        >>> for a in (0.25, 2**-10):
+        ...     print(theory.brier_score_logit_gradient(jnp.array([a, 1 - a]), p))
+        [-0.28125  0.28125]
+        [-0.0038986  0.0038986]
+    """
+    q, p = _as_floats(q, p)
+    return 2 * _product(softmax_jacobian(q), q - p)
+
+
+def _product(matrix: Array, vector: Array) -> Array:
+    # Left to itself, an accelerator multiplies float32 matrices in fewer digits.
+    return jnp.matmul(matrix, vector, precision="highest")
+
+
+def brier_score_pushes_up(
+    q: Float[ArrayLike, " classes"], label: Integer[ArrayLike, ""]
+) -> Bool[Array, " classes"]:
+    """Which wrong logits descent on the Brier score pushes *up*.
+
+    With a = q_y and β = Σ_{k≠y} q_k² the gradient of a wrong logit is
+
+        ∂S/∂zⱼ = 2 qⱼ [qⱼ + a(1 − a) − β],
+
+    negative where qⱼ + a(1 − a) < β: a minor wrong class rises in the shadow of a major one.
+    Cross-entropy pushes every wrong logit down, with qⱼ.
+
+    Args:
+        q: probabilities, [classes]; not checked.
+        label: y, the class of the one-hot target; not checked.
+
+    Returns:
+        A mask, [classes]; False for the label, which is never pushed down, and for q = 0, which
+        is not pushed at all.
+
+    Example:
+        The third class is wrong as well, and is made more probable:
+
+        >>> import jax.numpy as jnp
+        >>> from jaxent import theory
+        >>> print(theory.brier_score_pushes_up(jnp.array([0.1, 0.8, 0.1]), label=0))
+        [False False  True]
+    """
+    (q,) = _as_floats(q)
+    truth, wrong = _truth_and_wrong(q, label)
+    threshold = jnp.sum(wrong**2) - truth * jnp.sum(wrong)
+    return (wrong > 0) & (q < threshold)
+
+
+def _truth_and_wrong(q: Array, label: ArrayLike) -> tuple[Array, Array]:
+    """q_y, and q with 0 in its place: the sum of that is 1 − a with all its digits."""
+    is_label = jnp.arange(q.size) == label
+    return q[label], jnp.where(is_label, 0, q)
+
+
+# The largest second derivative of each loss, over all logits and P and in every direction of unit
+# length: gradient descent with η < 2/L never raises the loss. Cross-entropy of a softmax, for any
+# C, is J(q) at two classes of ½ each; of a sigmoid, σ(1 − σ) at ½.
+CROSS_ENTROPY_SMOOTHNESS = 1 / 2
+BINARY_CROSS_ENTROPY_SMOOTHNESS = 1 / 4
+
+# Of the Brier score the largest and the least, both at two classes and p one-hot, where
+# d²S/dg² = 4a(1 − a)²(3a − 1) of the gap g is stationary at 12a² − 9a + 1 = 0, and a direction of
+# unit length moves the gap by √2. More than two classes were searched, and do not go beyond.
+# On one sigmoid logit (σ − y)² is half of S, and moves at half the rate.
+BRIER_SCORE_SMOOTHNESS = (39 + 55 * 33**0.5) / 576
+BRIER_SCORE_LEAST_CURVATURE = (39 - 55 * 33**0.5) / 576
+SIGMOID_SQUARED_ERROR_SMOOTHNESS = BRIER_SCORE_SMOOTHNESS / 4
+
+
+def _brier_score_curvatures(q: Array, p: Array) -> Array:
+    """d in vᵀ(Hess S)v = 2 Σ qₖ dₖ wₖ², w = v − (q·v)1: dₖ = 2qₖ − pₖ − q·(q − p)."""
+    return 2 * q - p - jnp.sum(q * (q - p))
+
+
+def brier_score_hessian(
+    q: Float[ArrayLike, " classes"], p: Float[ArrayLike, " classes"]
+) -> Float[Array, "classes classes"]:
+    """d²L/dz² of the Brier score, of any Q and P.
+
+        vᵀHv = 2 Σₖ qₖ dₖ wₖ²,   dₖ = 2qₖ − pₖ − s,   s = q·(q − p),   w = v − (q·v)1
+
+    Along v the softmax moves by q∘w, and next by q∘(w² − Σ qw²); put both into the second
+    derivative of Σ (qᵢ − pᵢ)². Outside the diagonal Hᵢⱼ = −2qᵢqⱼ(dᵢ + dⱼ − Σ q²). At Q = P it is
+    2J², elsewhere it may have negative eigenvalues: see `brier_score_is_convex`.
+
+    Args:
+        q: probabilities, [classes]; not checked, and taken to sum to one.
+        p: the target, [classes]; not checked, and taken to sum to one.
+
+    Returns:
+        H, symmetric, [classes, classes]; its rows sum to zero. Divide by C for the mean squared
+        error. `jax.vmap` over many. Errors are roundings of the largest qᵢqⱼ; where Q is
+        sure of itself differentiate a loss of `jaxent.losses` by the logits instead.
+
+    Example:
+        Confident mistakes lie where the loss is concave:
+
+        >>> import jax.numpy as jnp
+        >>> from jaxent import theory
+        >>> print(theory.brier_score_hessian(jnp.array([0.25, 0.75]), jnp.array([1.0, 0.0])))
+        [[-0.140625  0.140625]
+         [ 0.140625 -0.140625]]
+    """
+    q, p = _as_floats(q, p)
+    d = _brier_score_curvatures(q, p)
+    pairs = 2 * q[:, None] * q[None, :] * (d[:, None] + d[None, :] - jnp.sum(q**2))
+    pairs = pairs * (1 - jnp.eye(q.size, dtype=q.dtype))
+    return jnp.diag(pairs.sum(axis=1)) - pairs
+
+
+def brier_score_is_convex(
+    q: Float[ArrayLike, " classes"], p: Float[ArrayLike, " classes"]
+) -> Bool[Array, ""]:
+    """Whether the Hessian of the Brier score in the logits has no negative eigenvalue.
+
+    In the terms of `brier_score_hessian` the quadratic form 2 Σ qₖ dₖ wₖ² lives on q·w = 0. It is
+    nowhere negative if all dₖ ≥ 0, or if exactly one is negative and
+
+        Σₖ qₖ/dₖ ≤ 0
+
+    (Finsler's lemma: one negative square may be outweighed along the hyperplane, two may not). For
+    a one-hot target: never below a = 1/3, always from a = ½ on, and in between it depends on how
+    the wrong mass is spread.
+
+    Args:
+        q: probabilities, [classes]; not checked, and taken to sum to one. Classes of q = 0 have
+            no part in it.
+        p: the target, [classes]; not checked.
+
+    Returns:
+        A truth value; within rounding of the boundary it may be either.
+
+    Example:
+        At a = 0.4, wrong mass on one class or on four:
+
+        >>> import jax.numpy as jnp
+        >>> from jaxent import theory
+        >>> truth = jnp.array([1.0, 0.0, 0.0, 0.0, 0.0])
+        >>> print(theory.brier_score_is_convex(jnp.array([0.4, 0.6, 0.0, 0.0, 0.0]), truth))
+        True
+        >>> print(theory.brier_score_is_convex(jnp.array([0.4, 0.15, 0.15, 0.15, 0.15]), truth))
+        False
+    """
+    q, p = _as_floats(q, p)
+    d = _brier_score_curvatures(q, p)
+    negative = jnp.sum((q > 0) & (d < 0))
+    # A zero beside a negative one lets w pay the constraint for nothing: the sum is +∞.
+    terms = jnp.where(d == 0, jnp.inf, q / jnp.where(d == 0, 1, d))
+    outweighed = jnp.sum(jnp.where(q > 0, terms, 0)) <= 0
+    return (negative == 0) | ((negative == 1) & outweighed)
+
+
+class UniformEigenvalues(NamedTuple):
+    """The eigenvalues of the Hessian on 1⊥ at a uniform Q, for a one-hot target.
+
+    Attributes:
+        along: of the direction that raises the truth over all others alike; once.
+        sideways: of the directions that exchange wrong classes; C − 2 times.
+    """
+
+    along: Float[Array, "..."]
+    sideways: Float[Array, "..."]
+
+
+def brier_score_uniform_eigenvalues(num_classes: ArrayLike) -> UniformEigenvalues:
+    """The eigenvalues of the Hessian of the Brier score at the uniform start: 2(3 − C)/C² and 4/C².
+
+    There q·(q − p) = 0, so d = 2/C for the wrong classes and 2/C − 1 for the truth, in the terms
+    of `brier_score_hessian`. From four classes on the loss is concave in exactly the direction
+    that descent has to go. Cross-entropy has 1/C in every direction.
+
+    Args:
+        num_classes: C ≥ 2; not checked.
+
+    Returns:
+        Both eigenvalues. Divide by C for the mean squared error.
+
+    Example:
+        >>> from jaxent import theory
+        >>> for classes in (2, 3, 10):
+        ...     print(f"{theory.brier_score_uniform_eigenvalues(classes).along:.3f}")
+        0.500
+        0.000
+        -0.140
+    """
+    (classes,) = _as_floats(num_classes)
+    return UniformEigenvalues(along=2 * (3 - classes) / classes**2, sideways=4 / classes**2)
+
+
+# The fit near an interior P
 
 
 class BestFixedStep(NamedTuple):
@@ -1104,6 +1345,86 @@ def brier_score_best_fixed_step(p: Float[ArrayLike, " classes"]) -> BestFixedSte
         132.6 0.9850
     """
     return _best_fixed_step(2 * softmax_jacobian_eigenvalues(p) ** 2)
+
+
+def cross_entropy_largest_step(p: Float[ArrayLike, " classes"]) -> Float[Array, ""]:
+    """The step size past which descent on cross-entropy leaves an interior P: 2/λmax(J).
+
+    Near Q = P a step multiplies the error along an eigenvector by 1 − ηλ, and 1 − ηλmax < −1 from
+    there on. Never below 4, that is 2/L: λmax is at most ½, with two classes of ½ each.
+
+    Args:
+        p: probabilities, [classes], all positive, C ≥ 2; not checked. For the precision see
+            `softmax_jacobian_eigenvalues`: here it is full.
+
+    Returns:
+        η; infinite for a one-hot P.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxent import theory
+        >>> print(theory.cross_entropy_largest_step(jnp.array([0.5, 0.5])))
+        4.0
+    """
+    return 2 / softmax_jacobian_eigenvalues(p)[-1]
+
+
+def brier_score_largest_step(p: Float[ArrayLike, " classes"]) -> Float[Array, ""]:
+    """The step size past which descent on the Brier score leaves an interior P: 1/λmax(J)².
+
+    The Hessian at Q = P is 2J², and 2/(2λ²) = 1/λ². Never below 4, and far more for a sure P; but
+    away from P the curvature may be greater, up to `BRIER_SCORE_SMOOTHNESS`, and a step that holds
+    near P need not come there.
+
+    Args:
+        p: probabilities, [classes], all positive, C ≥ 2; not checked.
+
+    Returns:
+        η; infinite for a one-hot P. Multiply by C for the mean squared error.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxent import theory
+        >>> print(f"{theory.brier_score_largest_step(jnp.array([0.9, 0.1])):.2f}")
+        30.86
+    """
+    return 1 / softmax_jacobian_eigenvalues(p)[-1] ** 2
+
+
+def cross_entropy_two_cycle_gap(learning_rate: ArrayLike) -> Float[Array, "..."]:
+    """Where descent on cross-entropy with p = (½, ½) settles past its largest step, 4.
+
+    A step takes the gap g of the two logits to g − η tanh(g/2). Past η = 4 it no longer comes to
+    0, nor does it diverge: it jumps for ever between g and −g, which solve
+
+        |g| = (η/2) tanh(|g|/2).
+
+    Near 4 that is √(12(η/4 − 1)), and far beyond it η/2.
+
+    Args:
+        learning_rate: η of plain gradient descent.
+
+    Returns:
+        |g|, in logits; 0 up to η = 4.
+
+    Example:
+        >>> from jaxent import theory
+        >>> for rate in (4.0, 5.0, 20.0):
+        ...     print(f"{theory.cross_entropy_two_cycle_gap(rate):.4f}")
+        0.0000
+        1.4206
+        9.9991
+    """
+    (learning_rate,) = _as_floats(learning_rate)
+    cycles = learning_rate > 4
+    slope = jnp.where(cycles, learning_rate, 5) / 4
+    # x = slope · tanh x. Newton's rule from where 1 + x²/3, which bounds x coth x, is the slope:
+    # the function is convex, so that after the first step it comes down to the root from above.
+    x = jnp.sqrt(3 * (slope - 1))
+    for _ in range(6):
+        tanh = jnp.tanh(x)
+        x = x - (x - slope * tanh) / (1 - slope * (1 - tanh) * (1 + tanh))
+    return jnp.where(cycles, 2 * x, 0)
 
 
 def steps_to_shrink_error(condition_number: ArrayLike, factor: ArrayLike) -> Float[Array, "..."]:
