@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float, Int
 from jaxent import losses
 
 Loss = Callable[[Array, Array], Array]
+AnyArray = Array | np.ndarray
 Layers = Sequence[tuple[ArrayLike, ArrayLike]]
 """Weights [inputs, outputs] and biases [outputs] of a network, the last layer gives the logits."""
 
@@ -31,8 +32,8 @@ Layers = Sequence[tuple[ArrayLike, ArrayLike]]
 class Part(NamedTuple):
     """Some examples of a data set."""
 
-    features: Float[np.ndarray, "*batch examples features"]
-    labels: Int[np.ndarray, "*batch examples"]
+    features: Float[AnyArray, "*batch examples features"]
+    labels: Int[AnyArray, "*batch examples"]
 
 
 class Split(NamedTuple):
@@ -48,7 +49,7 @@ class Draw(NamedTuple):
 
     split: Split
     start: Layers
-    batches: Int[np.ndarray, "*batch steps batch_size"]
+    batches: Int[AnyArray, "*batch steps batch_size"]
     """Which training examples each step looks at."""
 
 
@@ -68,20 +69,21 @@ def split(data: Part, seed: int) -> Split:
     """
     from sklearn.model_selection import train_test_split
 
+    features, labels = np.asarray(data.features), np.asarray(data.labels)
+
     def divide(chosen: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-        labels = data.labels[chosen]
         part, rest = train_test_split(
-            chosen, test_size=fraction, stratify=labels, random_state=seed
+            chosen, test_size=fraction, stratify=labels[chosen], random_state=seed
         )
         return np.array(part), np.array(rest)
 
-    train, held_out = divide(np.arange(len(data.labels)), 0.4)
+    train, held_out = divide(np.arange(len(labels)), 0.4)
     validation, test = divide(held_out, 0.5)
-    mean, deviation = data.features[train].mean(axis=0), data.features[train].std(axis=0)
+    mean, deviation = features[train].mean(axis=0), features[train].std(axis=0)
     deviation = np.where(deviation == 0, 1, deviation)
 
     def standardised(chosen: np.ndarray) -> Part:
-        return Part((data.features[chosen] - mean) / deviation, data.labels[chosen])
+        return Part((features[chosen] - mean) / deviation, labels[chosen])
 
     return Split(standardised(train), standardised(validation), standardised(test))
 
@@ -122,15 +124,18 @@ def stack(draws: Sequence[Draw]) -> Draw:
 # Models
 
 
-def logits_of(layers: Layers, features: Float[Array, "examples features"]) -> Float[Array, "..."]:
+def logits_of(
+    layers: Layers, features: Float[AnyArray, "examples features"]
+) -> Float[Array, "examples classes"]:
     """The logits that a network gives each example: tanh between layers, nothing after the last.
 
     With a single layer this is the linear model.
     """
     *hidden, (weights, biases) = layers
+    activations = jnp.asarray(features)
     for hidden_weights, hidden_biases in hidden:
-        features = jnp.tanh(features @ hidden_weights + hidden_biases)
-    return features @ weights + biases
+        activations = jnp.tanh(activations @ hidden_weights + hidden_biases)
+    return activations @ weights + biases
 
 
 def with_logits_scaled(layers: Layers, scale: ArrayLike) -> Layers:
@@ -163,7 +168,7 @@ def train(
     start: Layers,
     rates: Float[Array, " losses"],
     part: Part,
-    batches: Int[Array, "steps batch_size"],
+    batches: Int[AnyArray, "steps batch_size"],
     held_out: Part,
     looks: Int[Array, " looks"],
     *,
@@ -187,7 +192,8 @@ def train(
             `optax.scale_by_adam()`.
     """
     num_classes = jnp.shape(start[-1][1])[-1]
-    features, targets = jnp.asarray(part.features), jax.nn.one_hot(part.labels, num_classes)
+    features, batches = jnp.asarray(part.features), jnp.asarray(batches)
+    targets = jax.nn.one_hot(part.labels, num_classes)
     layers = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(losses), *jnp.shape(x))), start)
 
     def logits(layers: Layers, features: Array) -> Array:
@@ -288,13 +294,18 @@ def is_right(
 def steps_to(
     target: float, accuracy: Float[np.ndarray, "*batch looks"], looks: Int[np.ndarray, " looks"]
 ) -> Float[np.ndarray, "*batch"]:
-    """After how many steps a look first saw the target; ∞ where none did."""
+    """After how many steps a look first saw the target; ∞ where none did.
+
+    Also ∞ where nothing is right at the end, which is how a run ends that has diverged: it may
+    well have come past the target on its way.
+    """
     reached = accuracy >= target
-    return np.where(reached.any(axis=-1), looks[reached.argmax(axis=-1)], np.inf)
+    arrived = reached.any(axis=-1) & (accuracy[..., -1] > 0)
+    return np.where(arrived, looks[reached.argmax(axis=-1)], np.inf)
 
 
 def inverse_temperature(
-    logits: Float[Array, "examples classes"], labels: Int[Array, " examples"]
+    logits: Float[Array, "examples classes"], labels: Int[AnyArray, " examples"]
 ) -> Float[Array, ""]:
     """The β in [0.01, 100] for which β · logits has the least cross-entropy on these examples.
 
@@ -304,7 +315,7 @@ def inverse_temperature(
     References:
         C. Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
     """
-    of_label = jnp.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
+    of_label = jnp.take_along_axis(logits, jnp.asarray(labels)[:, None], axis=-1)[:, 0]
 
     def halve(_, bracket):
         low, high = bracket
@@ -330,16 +341,19 @@ class Judgement(NamedTuple):
     """Mean |accuracy − confidence| over ten bins of the confidence (ECE)."""
 
 
-def judge(logits: Float[Array, "examples classes"], labels: Int[Array, " examples"]) -> Judgement:
+def judge(
+    logits: Float[Array, "examples classes"], labels: Int[AnyArray, " examples"]
+) -> Judgement:
     """Judge softmax(logits), whatever the logits were trained for."""
     confidence = jax.nn.softmax(logits).max(axis=-1)
     right = is_right(logits, labels)
+    targets = jax.nn.one_hot(labels, logits.shape[-1])
     bins = jax.nn.one_hot(jnp.minimum(jnp.floor(10 * confidence), 9), 10)
     return Judgement(
         right.mean(),
-        losses.softmax_cross_entropy_with_integer_labels(logits, labels).mean(),
-        losses.softmax_brier_score(logits, jax.nn.one_hot(labels, logits.shape[-1])).mean(),
-        jnp.abs((right - confidence) @ bins).sum() / len(labels),
+        losses.softmax_cross_entropy(logits, targets).mean(),
+        losses.softmax_brier_score(logits, targets).mean(),
+        jnp.abs((right - confidence) @ bins).sum() / len(targets),
     )
 
 
