@@ -53,10 +53,10 @@ def _truth_and_rest(margin: Array, classes: Array) -> tuple[Array, Array]:
     return truth / (truth + rest), rest / (truth + rest)
 
 
-def _surprisal(margin: Array, classes: Array) -> Array:
-    """−ln a = ln(1 + K eᵐ), with the shift taken out of the logarithm."""
-    shift = lax.stop_gradient(jnp.maximum(margin, 0))
-    return shift + jnp.log1p((classes - 1) * jnp.exp(margin - shift) + jnp.expm1(-shift))
+def _log_one_plus(weight: Array, exponent: Array) -> Array:
+    """ln(1 + w eˣ): −ln a for w = K, x = m, and −ln(1 − a) for w = 1/K, x = −m."""
+    shift = lax.stop_gradient(jnp.maximum(exponent, 0))
+    return shift + jnp.log1p(weight * jnp.exp(exponent - shift) + jnp.expm1(-shift))
 
 
 def _log_growth(margin: Array, classes: Array) -> tuple[Array, Array]:
@@ -84,6 +84,14 @@ def _integral(function: Callable[[Array], Array], end: Array) -> Array:
     nodes, weights = (jnp.asarray(x, end.dtype) for x in _gauss_legendre())
     values = jax.vmap(lambda node: function(node * end))(nodes)
     return end * jnp.tensordot(weights, values, axes=1, precision="highest")
+
+
+def _steps_of_a_linear_decay(distance: Array, log_distance: Array, rate: Array) -> Array:
+    """In how many steps distance · (1 − rate)ⁿ comes to 1, the crossing interpolated linearly."""
+    shrink = jnp.minimum(rate, 1)
+    behind = lax.stop_gradient(jnp.floor(log_distance / -jnp.log1p(-shrink)))
+    distance = distance * (1 - shrink) ** behind
+    return behind + (distance - 1) / (rate * distance)
 
 
 # Gradient norms
@@ -332,7 +340,7 @@ def generalized_cross_entropy_push(
     """
     margin, classes, exponent = _as_floats(margin, num_classes, exponent)
     _, rest = _truth_and_rest(margin, classes)
-    return jnp.exp(-exponent * _surprisal(margin, classes)) * rest
+    return jnp.exp(-exponent * _log_one_plus(classes - 1, margin)) * rest
 
 
 def focal_loss_push(
@@ -340,8 +348,8 @@ def focal_loss_push(
 ) -> Float[Array, "..."]:
     """−∂L/∂z_y of the focal loss −(1 − a)^γ ln a: (1 − a)^γ [(1 − a) − γ a ln a].
 
-    It forgets what it has learned, (1 + γ)(1 − a)^{γ+1} near the right answer, but not its
-    mistakes: as a → 0 the push is that of cross-entropy, 1. In between it can be larger.
+    It loses interest in what is right, (1 + γ)(1 − a)^{γ+1} as a → 1, but not in mistakes: as
+    a → 0 the push comes to 1, that of cross-entropy, and from above.
 
     Args:
         margin: m, in logits, of any sign.
@@ -366,8 +374,8 @@ def focal_loss_push(
     margin, classes, gamma = _as_floats(margin, num_classes, gamma)
     truth, rest = _truth_and_rest(margin, classes)
     # (1 − a)^γ by its logarithm, which is finite also where 1 − a is too small a number.
-    power = jnp.exp(-gamma * _surprisal(-margin, 1 + 1 / (classes - 1)))
-    return power * (rest + gamma * truth * _surprisal(margin, classes))
+    power = jnp.exp(-gamma * _log_one_plus(1 / (classes - 1), -margin))
+    return power * (rest + gamma * truth * _log_one_plus(classes - 1, margin))
 
 
 # Escape from a confident mistake
@@ -539,7 +547,7 @@ def generalized_cross_entropy_escape_time(
 
     def slowness(s: Array) -> Array:
         # Not 1/push, which would overflow before T does.
-        return jnp.exp(exponent * _surprisal(s, classes)) * (classes - 1 + jnp.exp(-s))
+        return jnp.exp(exponent * _log_one_plus(classes - 1, s)) * (classes - 1 + jnp.exp(-s))
 
     return _integral(slowness, margin) / classes
 
@@ -809,14 +817,6 @@ def natural_gradient_escape_steps(
     margin, classes, learning_rate = _as_floats(margin, num_classes, learning_rate)
     time = natural_gradient_escape_time(margin, classes)
     return _steps_of_a_linear_decay(jnp.exp(time), time, learning_rate)
-
-
-def _steps_of_a_linear_decay(distance: Array, log_distance: Array, rate: Array) -> Array:
-    """In how many steps distance · (1 − rate)ⁿ comes to 1, the crossing interpolated linearly."""
-    shrink = jnp.minimum(rate, 1)
-    behind = lax.stop_gradient(jnp.floor(log_distance / -jnp.log1p(-shrink)))
-    distance = distance * (1 - shrink) ** behind
-    return behind + (distance - 1) / (rate * distance)
 
 
 def logit_squared_error_escape_steps(
@@ -1324,7 +1324,7 @@ def brier_score_hessian(
 
     Args:
         q: probabilities, [classes]; not checked, and taken to sum to one.
-        p: the target, [classes]; not checked, and taken to sum to one.
+        p: the target, [classes]; not checked.
 
     Returns:
         H, symmetric, [classes, classes]; its rows sum to zero. Divide by C for the mean squared
@@ -1717,10 +1717,10 @@ def exponentiated_gradient_step(
         >>> from jaxent import theory
         >>> z, p = jnp.array([-3.0, 1.0, 0.0]), jnp.array([1.0, 0.0, 0.0])
         >>> q = jax.nn.softmax(z)
-        >>> print(theory.exponentiated_gradient_step(q, 2 * (q - p), learning_rate=0.5))
-        [0.06011435 0.5947031  0.3451826 ]
-        >>> print(jax.nn.softmax(z - 1.0 * theory.cross_entropy_logit_gradient(q, p)))
-        [0.06011435 0.5947031  0.3451826 ]
+        >>> print(theory.exponentiated_gradient_step(q, 2 * (q - p), learning_rate=0.5).round(4))
+        [0.0601 0.5947 0.3452]
+        >>> print(jax.nn.softmax(z - 1.0 * theory.cross_entropy_logit_gradient(q, p)).round(4))
+        [0.0601 0.5947 0.3452]
 
     References:
         J. Kivinen, M. Warmuth, Exponentiated Gradient versus Gradient Descent for Linear
@@ -1743,7 +1743,7 @@ def brier_score_over_all_labels(q: Float[ArrayLike, "... classes"]) -> Float[Arr
     Between C − 1 for a uniform Q and 2C − 2 for a sure one. A loss for which this sum is constant
     is called symmetric, and is least at the same Q under any rate of uniform label noise below
     (C − 1)/C. Mean absolute error is, with 2(C − 1)/C. The Brier score is bounded, and not
-    symmetric: its share of noise asks for a Q that is less sure.
+    symmetric: noise asks it for a Q that is less sure.
 
     Args:
         q: probabilities, [..., classes]; not checked, and taken to sum to one.
@@ -1849,9 +1849,10 @@ def least_squares_error_rate(signal: ArrayLike, aspect_ratio: ArrayLike) -> Floa
 
     Means ±μ with |μ| = r, unit covariance, equal prior probabilities, n examples in d dimensions,
     and the limit of n → ∞ with d/n → γ. Q is the tail of the normal distribution; with γ = 0 it
-    is Bayes' Q(r). The weights that least squares finds are S⁻¹ū, of the sample covariance and
-    the mean of the examples signed by their labels: in the direction μ it has |μ|², besides it a
-    noise of γ, and S⁻¹ of a Wishart matrix spreads it by 1/(1 − γ).
+    is Bayes' Q(r). Least squares finds the weights w = S⁻¹ū up to a factor, ū the mean of the
+    examples signed by their labels, with |ū|² → r² + γ, and S their covariance, independent of ū.
+    The means of S⁻¹ and S⁻² come to 1/(1 − γ) and 1/(1 − γ)³, hence μ·w → r²/(1 − γ) and
+    |w|² → (r² + γ)/(1 − γ)³, and the error is Q(μ·w/|w|).
 
     Args:
         signal: r ≥ 0, half the distance of the means in standard deviations; not checked.
