@@ -1,36 +1,44 @@
-"""How many steps does it take to fit Q to P, and what has the condition number to do with it?
+"""Do cross-entropy and squared error bring Q to the same P, and how do they get there?
 
-Q = softmax(z) is fitted to P by descent on the logits, z ← z − η dL/dz. Write J = diag(p) − p pᵀ.
-At Q = P the Hessian of cross-entropy is J, and that of squared error Σᵢ (qᵢ − pᵢ)² is 2J²: two
-softmax Jacobians where cross-entropy has one. Let κ be the condition number of J on 1⊥, the
-directions that change q. It is large when P is skewed. Near P a step multiplies the error along an
-eigenvector by 1 − ηλ, and the best fixed step η = 2/(λmin + λmax) leaves a factor
+Q = softmax(z) is fitted to P by descent on the logits, from six starts that are far away: 0.9 for
+one class, 0.08 for another, 0.02 for the last. The loop is compiled, the derivatives are JAX's, and
+the optimizer is one of optax.
 
-    cross-entropy (κ − 1)/(κ + 1),        squared error (κ² − 1)/(κ² + 1)
+Both losses are proper: the only Q at which either of them is least is P. There cross-entropy
+H(P, Q) = H(P) + KL(P‖Q) is the entropy H(P), and squared error Σᵢ (qᵢ − pᵢ)² is 0. So the fits end
+alike. They do not go alike: with J = diag(q) − q qᵀ the gradients are
 
-of it. To divide the error by 1000 takes ln 1000 / (2 artanh(1/κ)) ≈ 3.45 κ steps and
-ln 1000 / (2 artanh(1/κ²)) ≈ 3.45 κ²: not because the step of squared error is badly chosen, for
-each loss has its own best one, but because no single step suits both of its ends.
+    cross-entropy q − p,        squared error 2J (q − p),
 
-Both losses are proper: either fit ends at Q = P, where cross-entropy is the entropy H(P).
+and J all but vanishes along the edges of the simplex.
 
-Far from P the Hessians are others, and no theorem counts steps. There each loss is given the fixed
-step, of a fine grid, that brings the slowest of six starts to P in the fewest steps. (For the
-picture also 1/L, which cannot overshoot: L, the largest curvature anywhere, is 1/2 and 0.6162.)
+No eigenvalue of a Hessian is above L = 1/2 for cross-entropy, and 0.6162 for squared error. So
+plain descent with the step 1/L never makes its loss larger. Near P it leaves 1 − λ/L of the error
+along an eigenvector of the Hessian, and in the end the slowest direction is left: with λ the least
+eigenvalue of J at P, each step leaves 1 − 2λ of the distance to log p by cross-entropy, and
+1 − 2λ²/0.6162 by squared error.
+
+What follows are guesses, for the step, of a fine grid, that brings the slowest of the six starts to
+max|q − p| ≤ 1e-6 in the fewest steps. For plain descent: as near P, by a factor of κ = λmax/λmin.
+Momentum 0.9 cannot do better than √0.9 a step, which is slower than cross-entropy needs, and can do
+that for both losses: so it makes them alike. Adam divides by the size of the gradient.
 
 Predictions:
 
-- Near P, ‖z − log p‖ = 0.001: the steps that divide ‖z − log p‖ by 1000 are those of the closed
-  form within 1 % (0.01), for 16 P with κ from 3.7 to 95.
-- Their slope against κ, on log–log, is 1 for cross-entropy and 2 for squared error, within 0.03.
-- P = (0.9, 0.09, 0.01): 39.67 steps by cross-entropy, 457.9 by squared error, within 1 % (0.01).
-- From far starts either fit ends with the cross-entropy H(P), 0.89794572 nats for
-  P = (0.6, 0.3, 0.1) and 0.35759127 for (0.9, 0.09, 0.01), within 1e-10.
-- From far starts squared error takes more steps than cross-entropy by a factor of κ, within a half
-  of it: 3.07 for (0.6, 0.3, 0.1) and 11.5 for (0.9, 0.09, 0.01).
+- All fits, by plain descent, momentum 0.9 and Adam, end with max|q − p| of at most 1e-6.
+- There cross-entropy is H(P), 0.89794572 nats for P = (0.6, 0.3, 0.1) and 0.35759127 for
+  (0.9, 0.09, 0.01), whichever loss was descended on, and squared error is 0, within 1e-10.
+- The step 1/L never makes the loss larger: its largest change is at most 0, within 1e-15.
+- P = (0.6, 0.3, 0.1): in the end a step 1/L leaves 0.734955 of the distance to log p by
+  cross-entropy and 0.943001 by squared error, within 1e-4.
+- Steps by squared error over steps by cross-entropy, by plain descent: κ, within a half of it: 3.07
+  for (0.6, 0.3, 0.1) and 11.5 for (0.9, 0.09, 0.01).
+- By momentum 0.9: 1, within 0.5, for both P.
+- By Adam: at most 2, for both P.
 """
 
 from collections.abc import Callable
+from functools import partial
 from itertools import permutations
 from typing import NamedTuple
 
@@ -42,295 +50,387 @@ from jax import Array
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
+from experiments import _colours as colours
 from experiments._claims import Finding, Picture, Progress, Row, claim, prediction
 from jaxent import descent, information, losses, plots, theory
 
 CROSS_ENTROPY = losses.softmax_cross_entropy
 SQUARED_ERROR = losses.softmax_brier_score
-SURE_STEP_OF_CROSS_ENTROPY = 2.0
-SURE_STEP_OF_SQUARED_ERROR = 576 / (39 + 55 * 33**0.5)
 Loss = Callable[[Array, Array], Array]
 
-MILD, SKEWED = (0.6, 0.3, 0.1), (0.9, 0.09, 0.01)
-SKEWS = np.geomspace(0.2, 0.014, 8)
-LADDER = [[1, skew, skew**2] for skew in SKEWS] + [[1, 1, skew] for skew in SKEWS]
-FACTOR = 1_000.0
-NEAR = 1e-3
-NEAR_STEPS = 40_000
-
-FAR_STARTS = np.array(sorted(permutations((0.9, 0.08, 0.02))))
-LEARNING_RATES = np.geomspace(1, 64, 97)
+SECONDS = 6
+MILD, SKEWED = TARGETS = np.array([[0.6, 0.3, 0.1], [0.9, 0.09, 0.01]])
+STARTS = np.log(sorted(permutations((0.9, 0.08, 0.02))))
+PLAIN, MOMENTUM, ADAM = "plain descent", "momentum 0.9", "Adam"
+OPTIMIZERS: dict[str, Callable[[Array], optax.GradientTransformation]] = {
+    PLAIN: optax.sgd,
+    MOMENTUM: partial(optax.sgd, momentum=0.9),
+    ADAM: optax.adam,
+}
+RATES = {
+    PLAIN: np.geomspace(1, 64, 49),
+    MOMENTUM: np.geomspace(1 / 8, 32, 49),
+    ADAM: np.geomspace(1 / 64, 1, 49),
+}
 ARRIVED = 1e-6
-FAR_STEPS = 3_000
-SEED = 0
-BLUE, VERMILION, INK = "#0072B2", "#D55E00", "#262626"
-NAMES = ("cross-entropy", "squared error")
-COLOURS = (BLUE, VERMILION)
-LABELS = ("cross-entropy", "squared error, sum over classes")
+STEPS = 3_000
 
 
-# Near P
+class States(NamedTuple):
+    """Of fits from each start, before each step; NaN after arrival."""
+
+    logits: Float[Array | np.ndarray, "*targets starts steps classes"]
+    value: Float[Array | np.ndarray, "*targets starts steps"]
+    gradient_norm: Float[Array | np.ndarray, "*targets starts steps"]
 
 
-class Near(NamedTuple):
-    """Descent by one loss from near each P, at the best fixed step."""
+class Fits(NamedTuple):
+    """To each target from each start, with the step that is best for the slowest start."""
 
-    condition_number: Float[np.ndarray, " targets"]
-    """κ of J(p), whatever the loss."""
-    steps: Float[np.ndarray, " targets"]
-    """Measured; NaN where the error was never divided by FACTOR."""
-    expected: Float[np.ndarray, " targets"]
+    rate: Float[Array | np.ndarray, "*targets"]
+    steps: Float[Array | np.ndarray, "*targets"]
+    """Of the slowest start, until max|q − p| ≤ ARRIVED; infinite if it does not arrive."""
+    states: States
+    ends: Float[Array | np.ndarray, "*targets starts classes"]
+    """Q at the end."""
+    values: Float[Array | np.ndarray, "*targets starts"]
+    """Of the loss at the end."""
 
 
-def near(
-    loss: Loss,
-    best_fixed_step: Callable[[Array], theory.BestFixedStep],
-    targets: Float[Array, "targets classes"],
-    starts: Float[Array, "targets classes"],
-) -> Near:
-    """Count the steps that divide ‖z − log p‖ by FACTOR, for each P and its start."""
+class Law(NamedTuple):
+    """A loss, what theory says of its curvature, and its look."""
 
-    def distances(p: Array, start: Array, learning_rate: Array) -> Array:
-        def distance(logits: Array, value: Array, gradient: Array) -> Array:
-            return jnp.linalg.norm(logits - jnp.log(p) - (logits - jnp.log(p)).mean())
+    name: str
+    loss: Loss
+    smoothness: float
+    """L, the largest eigenvalue of any Hessian."""
+    curvature: Callable[[float], float]
+    """An eigenvalue of the Hessian at Q = P, from that of J."""
+    colour: str
 
-        sgd = optax.sgd(learning_rate)
-        return descent.fit(loss, start, p, sgd, steps=NEAR_STEPS, record=distance).record
 
-    best = jax.vmap(best_fixed_step)(targets)
-    measured = jax.vmap(distances)(targets, starts, best.learning_rate)
-    condition_number = jax.vmap(theory.cross_entropy_best_fixed_step)(targets).condition_number
-    return Near(
-        np.asarray(condition_number),
-        np.array([steps_to_divide(np.asarray(row)) for row in measured]),
-        np.asarray(theory.steps_to_shrink_error(best.condition_number, FACTOR)),
+def laws() -> tuple[Law, Law]:
+    """Both losses."""
+    return (
+        Law(
+            "cross-entropy",
+            CROSS_ENTROPY,
+            theory.CROSS_ENTROPY_SMOOTHNESS,
+            lambda eigenvalue: eigenvalue,
+            colours.CROSS_ENTROPY,
+        ),
+        Law(
+            "squared error",
+            SQUARED_ERROR,
+            theory.BRIER_SCORE_SMOOTHNESS,
+            lambda eigenvalue: 2 * eigenvalue**2,
+            colours.SQUARED_ERROR,
+        ),
     )
 
 
-def steps_to_divide(distances: Float[np.ndarray, " steps"]) -> float:
-    """When the distance first is 1/FACTOR of what it was, between two steps by its logarithm."""
-    target = distances[0] / FACTOR
-    arrived = distances <= target
-    if not arrived.any():
-        return np.nan
-    after = arrived.argmax()
-    before, past = np.log(distances[after - 1 : after + 1] / target)
-    return after - 1 + before / (before - past)
+@partial(jax.jit, static_argnums=(0, 1, 4))
+def best_fits(
+    loss: Loss,
+    optimizer: Callable[[Array], optax.GradientTransformation],
+    targets: Array,
+    rates: Array,
+    steps: int,
+) -> Fits:
+    """Fit Q to each target, from each start and with each rate, and keep those of the best rate."""
+
+    def record(logits: Array, value: Array, gradient: Array) -> States:
+        return States(logits, value, jnp.linalg.norm(gradient))
+
+    def fit(p: Array, rate: Array, start: Array) -> descent.Descent:
+        return descent.fit(
+            loss, start, p, optimizer(rate), steps=steps, record=record, tolerance=ARRIVED
+        )
+
+    from_starts = jax.vmap(fit, in_axes=(None, None, 0))
+    with_rates = jax.vmap(from_starts, in_axes=(None, 0, None))
+
+    def to_target(p: Array) -> Fits:
+        runs = with_rates(p, rates, jnp.asarray(STARTS))
+        ends = jax.nn.softmax(runs.params)
+        # Where some start does not arrive, the best rate is that which leaves it nearest.
+        late = jnp.where(
+            runs.status == descent.Status.converged,
+            runs.steps_taken,
+            steps + jnp.abs(ends - p).max(axis=-1),
+        ).max(axis=1)
+        slowest = jnp.where(late > steps, jnp.inf, late)
+        everything = rates, slowest, runs.record, ends, runs.value
+        return Fits(*jax.tree.map(lambda leaf: leaf[late.argmin()], everything))
+
+    return jax.vmap(to_target)(targets)
 
 
-def of_near(by_cross_entropy: Near, by_squared_error: Near) -> list[Row]:
-    """The closed forms, and the slopes that they come to."""
-    rows = []
-    for name, fits, slope in zip(NAMES, (by_cross_entropy, by_squared_error), (1, 2), strict=True):
-        *ladder, skewed = fits.steps
-        *expected_ladder, expected_skewed = fits.expected
-        *condition_numbers, _ = fits.condition_number
-        measured_slope, _ = np.polyfit(np.log(condition_numbers), np.log(ladder), 1)
-        rows += [
-            claim(
-                f"near {len(ladder)} P with κ from {min(condition_numbers):.1f} to "
-                f"{max(condition_numbers):.0f}, {name}: largest relative difference of the steps "
-                "from the closed form",
-                predicted=0,
-                measured=np.abs(np.divide(ladder, expected_ladder) - 1).max(),
-                tolerance=0.01,
-            ),
-            claim(
-                f"near P, {name}: slope of the steps against κ, log–log",
-                predicted=slope,
-                measured=measured_slope,
-                tolerance=0.03,
-            ),
-            claim(
-                f"near P = {SKEWED}, {name}: steps that divide ‖z − log p‖ = {NEAR} by {FACTOR:g}",
-                predicted=expected_skewed,
-                measured=skewed,
-                relative_tolerance=0.01,
-            ),
-        ]
-    return rows
+class Finds(NamedTuple):
+    """What was measured of one loss."""
+
+    sure: Fits
+    """By plain descent with the step 1/L."""
+    best: dict[str, Fits]
+    """By each optimizer."""
 
 
-# Far from P
+def measure(law: Law) -> Finds:
+    """Fit with the step 1/L, and by each optimizer with its best one."""
+
+    def fits(name: str, rates: Float[np.ndarray, " rates"]) -> Fits:
+        found = best_fits(law.loss, OPTIMIZERS[name], TARGETS, rates, STEPS)
+        return jax.tree.map(np.asarray, found)
+
+    # As many as are tried elsewhere: the same compiled program.
+    sure = np.full_like(RATES[PLAIN], 1 / law.smoothness)
+    return Finds(fits(PLAIN, sure), {name: fits(name, rates) for name, rates in RATES.items()})
 
 
-class Far(NamedTuple):
-    """Fits by one loss to one P from the far starts, with one fixed step."""
-
-    learning_rate: float
-    steps: float
-    """Of the slowest start, until max|q − p| ≤ ARRIVED."""
-    paths: Float[np.ndarray, "starts steps classes"]
-    """Q before each step; NaN after arrival."""
-    ends: Float[np.ndarray, "starts classes"]
-    """Q at the end."""
+def in_words(target: Float[np.ndarray, " classes"]) -> str:
+    return f"P = {tuple(target.tolist())}"
 
 
-def far(loss: Loss, sure_learning_rate: float) -> tuple[Far, Far, Far]:
-    """To MILD with the step that cannot overshoot, then to MILD and SKEWED, each with the best."""
-
-    def fit(
-        p: Array, learning_rate: Array, start: Array, record: descent.Record | None
-    ) -> descent.Descent:
-        sgd = optax.sgd(learning_rate)
-        return descent.fit(loss, start, p, sgd, steps=FAR_STEPS, record=record, tolerance=ARRIVED)
-
-    def slowest(fits: descent.Descent) -> np.ndarray:
-        arrived = fits.status == descent.Status.converged
-        return np.where(arrived, fits.steps_taken, np.inf).max(axis=-1)
-
-    from_starts = jax.vmap(fit, in_axes=(None, None, 0, None))
-    at_rates = jax.vmap(from_starts, in_axes=(None, 0, None, None))
-    to_each_at_rates = jax.vmap(at_rates, in_axes=(0, None, None, None))
-    to_each = jax.vmap(from_starts, in_axes=(0, 0, None, None))
-
-    starts, learning_rates = jnp.log(FAR_STARTS), jnp.array(LEARNING_RATES)
-    tried = to_each_at_rates(jnp.array([MILD, SKEWED]), learning_rates, starts, None)
-    best = LEARNING_RATES[slowest(tried).argmin(axis=-1)]
-    chosen = np.array([sure_learning_rate, *best])
-    fits = to_each(jnp.array([MILD, MILD, SKEWED]), jnp.array(chosen), starts, descent.record_path)
-    paths, ends = np.asarray(jax.nn.softmax(fits.record)), np.asarray(jax.nn.softmax(fits.params))
-    sure, mild, skewed = map(Far, chosen, slowest(fits), paths, ends)
-    return sure, mild, skewed
-
-
-def cross_entropies(p: tuple[float, float, float], q: np.ndarray) -> np.ndarray:
+def cross_entropies(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """H(P, Q) in nats, of one P and many Q."""
     return np.asarray(information.cross_entropy(np.broadcast_to(p, q.shape), q))
 
 
-def of_far(by_cross_entropy: tuple[Far, ...], by_squared_error: tuple[Far, ...]) -> list[Row]:
-    """Where all fits end, and how much longer squared error took."""
-    rows = []
-    for p, *fits in zip((MILD, SKEWED), by_cross_entropy, by_squared_error, strict=True):
-        entropy = information.entropy(np.array(p))
-        rows += [
-            claim(
-                f"far from P = {p}, {name}: H(P, Q) at the end, of six starts the worst; nats",
-                predicted=entropy,
-                measured=entropy + np.abs(cross_entropies(p, fit.ends) - entropy).max(),
-                tolerance=1e-10,
-            )
-            for name, fit in zip(NAMES, fits, strict=True)
-        ]
-        condition_number = theory.cross_entropy_best_fixed_step(jnp.array(p)).condition_number
+def farthest(fits: Fits) -> float:
+    """The largest |q − p| at the ends."""
+    return np.abs(fits.ends - TARGETS[:, None]).max()
+
+
+def of_the_ends(law: Law, finds: Finds) -> list[Row]:
+    """Where the fits end."""
+    plain = finds.best[PLAIN]
+    rows = [
+        claim(
+            f"{law.name}, plain descent: largest |q − p| at the end, to two P from six starts",
+            predicted=0,
+            measured=farthest(plain),
+            tolerance=ARRIVED,
+        ),
+        prediction(
+            f"{law.name}: the same by plain descent, momentum 0.9 and Adam",
+            predicted=0,
+            measured=max(map(farthest, finds.best.values())),
+            tolerance=ARRIVED,
+        ),
+    ]
+    for p, ends in zip(TARGETS, plain.ends, strict=True):
+        entropy = float(information.entropy(p))
+        surplus = np.abs(cross_entropies(p, ends) - entropy)
         rows.append(
-            prediction(
-                f"far from P = {p}: steps by squared error over steps by cross-entropy",
-                predicted=condition_number,
-                measured=fits[1].steps / fits[0].steps,
-                relative_tolerance=0.5,
+            claim(
+                f"{law.name}, plain descent to {in_words(p)}: cross-entropy H(P, Q) at the end, "
+                "of six starts the farthest off; nats",
+                predicted=entropy,
+                measured=entropy + surplus.max(),
+                tolerance=1e-10,
             )
         )
     return rows
 
 
-# Pictures
-
-
-def draw_steps(near_p: tuple[Near, Near], far_from_p: tuple[Far, Far]) -> Picture:
-    """Steps against κ near P; on the way from far, what cross-entropy is above H(P)."""
-    figure = Figure(figsize=(7.0, 3.5))
-    left, right = figure.subplots(1, 2)
-    entropy = float(information.entropy(np.array(SKEWED)))
-    for label, name, colour, fits, runs in zip(
-        LABELS, NAMES, COLOURS, near_p, far_from_p, strict=True
+def of_the_losses(cross_entropy: Finds, squared_error: Finds) -> list[Row]:
+    """To what each loss itself comes down, along a way that never leads up."""
+    entropies = np.asarray(information.entropy(TARGETS))[:, None]
+    rows = []
+    for law, finds, least in zip(
+        laws(), (cross_entropy, squared_error), (entropies, 0), strict=True
     ):
-        order = fits.condition_number.argsort()
-        left.plot(fits.condition_number[order], fits.expected[order], color=colour)
-        left.plot(fits.condition_number, fits.steps, "o", color=colour, label=label)
-        for index, surplus in enumerate(cross_entropies(SKEWED, runs.paths) - entropy):
-            words = f"{name}, step {runs.learning_rate:.1f}" if index == 0 else None
-            plots.plot_history(right, surplus, log=True, color=colour, lw=1.0, label=words)
-    left.set(
-        title="from near P, each at its best step",
-        xlabel="condition number κ of diag(p) − p pᵀ",
-        ylabel=f"steps that divide the error by {FACTOR:g}",
-        xscale="log",
-        yscale="log",
-        ylim=(3, None),
-    )
-    left.legend(loc="lower right")
-    right.set(
-        title=f"P = {SKEWED}, from far",
-        ylabel="cross-entropy − H(P), nats",
-        xlim=(0, FAR_STEPS),
-        ylim=(1e-14, 10),
-    )
-    right.set_xscale("symlog", linthresh=1)
-    right.legend(loc="lower left")
-    ratio = near_p[1].steps[-1] / near_p[0].steps[-1]
-    return Picture(
-        figure,
-        "Left: steps that divide the distance to log p by 1000, from near P, against κ; dots are "
-        "measured, lines are the closed forms, and squared error needs κ² where cross-entropy "
-        f"needs κ ({ratio:.1f} times as many at κ = {near_p[0].condition_number[-1]:.1f}). Right: "
-        "from six far starts either loss brings cross-entropy down to H(P). Squared error is a "
-        "sum over the classes.",
+        changes = np.diff(finds.sure.states.value, axis=-1)
+        rows += [
+            claim(
+                f"{law.name}, plain descent: largest difference of the loss at the end from its "
+                f"least value, {'H(P)' if law.name == 'cross-entropy' else '0'}",
+                predicted=0,
+                measured=np.abs(finds.best[PLAIN].values - least).max(),
+                tolerance=1e-10,
+            ),
+            claim(
+                f"{law.name}, step 1/L = {1 / law.smoothness:.2f}: largest change of the loss in a "
+                "step, to two P from six starts",
+                predicted=0,
+                measured=np.nanmax(changes),
+                tolerance=1e-15,
+                relation="≤",
+            ),
+        ]
+    return rows
+
+
+def of_the_last_steps(law: Law, finds: Finds) -> Row:
+    """How fast the fits to MILD arrive with the step 1/L."""
+    slowest, *_ = np.linalg.eigvalsh(np.diag(MILD) - np.outer(MILD, MILD))[1:]
+    error = finds.sure.states.logits[0] - np.log(MILD)
+    distances = np.linalg.norm(error - error.mean(axis=-1, keepdims=True), axis=-1)
+    last = np.isfinite(distances).sum(axis=-1)[:, None] - [2, 1]
+    before, after = np.take_along_axis(distances, last, axis=-1).T
+    expected = 1 - law.curvature(slowest) / law.smoothness
+    factors = after / before
+    return claim(
+        f"{law.name}, step 1/L = {1 / law.smoothness:.2f} to {in_words(MILD)}: what the last step "
+        "leaves of the distance to log p, of six starts the farthest off",
+        predicted=expected,
+        measured=factors[np.abs(factors - expected).argmax()],
+        tolerance=1e-4,
     )
 
 
-def draw_paths(by_cross_entropy: tuple[Far, Far], by_squared_error: tuple[Far, Far]) -> Picture:
-    """The ways of Q to MILD on the simplex: a column for each loss, a row for each step."""
-    figure = Figure(figsize=(7.0, 6.8))
-    rows = zip(("step 1/L =", "best step"), by_cross_entropy, by_squared_error, strict=True)
-    for row, (step, *fits_of_row) in enumerate(rows):
-        for column, fits in enumerate(fits_of_row):
-            ax = figure.add_subplot(2, 2, 2 * row + column + 1, projection="ternary")
-            look = {"color": COLOURS[column], "lw": 0.8, "marker": ".", "markersize": 4}
-            for path in fits.paths:
-                plots.plot_simplex_path(ax, path, **look)
-            ax.plot(*np.array(MILD)[:, None], "P", color=INK, markersize=8, zorder=5)
-            ax.set_title(
-                f"{LABELS[column]}\n{step} {fits.learning_rate:.2f}: {fits.steps:.0f} steps"
+def of_the_steps(cross_entropy: Finds, squared_error: Finds) -> list[Row]:
+    """How much longer squared error takes."""
+    rows = []
+    for target, p in enumerate(TARGETS):
+        condition_number = theory.cross_entropy_best_fixed_step(p).condition_number
+        for name in OPTIMIZERS:
+            expected = {
+                PLAIN: {"predicted": condition_number, "relative_tolerance": 0.5},
+                MOMENTUM: {"predicted": 1, "tolerance": 0.5},
+                ADAM: {"predicted": 2, "relation": "≤"},
+            }[name]
+            slower, faster = squared_error.best[name], cross_entropy.best[name]
+            rows.append(
+                prediction(
+                    f"{in_words(p)}, {name}: steps by squared error over steps by cross-entropy",
+                    measured=float(slower.steps[target]) / float(faster.steps[target]),
+                    **expected,
+                )
             )
-    return Picture(
-        figure,
-        f"Q on its way to P = {MILD} (the cross) from six starts (open circles), a dot for each "
-        "step. Above, with the step that cannot overshoot, the paths of squared error (a sum over "
-        "the classes) hug the edges, where it hardly pushes; below, with the fixed step that is "
-        "best for each loss, both overshoot. Counted are the steps of the slowest start.",
+    return rows
+
+
+def draw_fits(cross_entropy: Finds, squared_error: Finds) -> Figure:
+    """The fits to MILD with the step 1/L: ways on the simplex, cross-entropy, gradient norms."""
+    figure = Figure(figsize=(7.0, 6.6))
+    # The layout does not see the titles of ternary axes: leave them room at the top.
+    figure.set_layout_engine("constrained", rect=(0, 0, 1, 0.98))
+    axes = figure.subplot_mosaic(
+        [["0", "1"], ["values", "norms"]],
+        height_ratios=(1.25, 1),
+        per_subplot_kw={("0", "1"): {"projection": "ternary"}},
     )
+    values, norms = axes["values"], axes["norms"]
+    entropy = float(information.entropy(MILD))
+    for index, (law, finds) in enumerate(zip(laws(), (cross_entropy, squared_error), strict=True)):
+        triangle = axes[str(index)]
+        scale = "" if index == 0 else ", sum over classes"
+        triangle.set_title(
+            f"{law.name}{scale}\n"
+            f"η = 1/L = {finds.sure.rate[0]:.2f}: {finds.sure.steps[0]:.0f} steps",
+            color=law.colour,
+        )
+        states = jax.tree.map(lambda leaf: leaf[0], finds.sure.states)
+        for logits, gradient_norms in zip(states.logits, states.gradient_norm, strict=True):
+            path = np.asarray(jax.nn.softmax(logits[np.isfinite(gradient_norms)]))
+            look = {"color": law.colour, "lw": 0.8}
+            plots.plot_simplex_path(triangle, path, marker=".", markersize=4, **look)
+            plots.plot_history(values, cross_entropies(MILD, path), **look)
+            plots.plot_history(norms, gradient_norms, log=True, **look)
+        triangle.plot(*MILD[:, None], "P", color=colours.INK, markersize=8, zorder=5)
+    values.axhline(entropy, color=colours.INK, ls="--", lw=1)
+    values.annotate(
+        f"H(P) = {entropy:.3f}",
+        (0, entropy),
+        xytext=(4, -4),
+        textcoords="offset points",
+        va="top",
+    )
+    values.set(ylabel="cross-entropy H(P, Q), nats", ylim=(0, None))
+    norms.set(ylabel="gradient norm ‖dL/dz‖", ylim=(1e-7, 2))
+    for ax in values, norms:
+        ax.set_xscale("symlog", linthresh=1)
+        ax.set_xlim(0, 300)
+    return figure
+
+
+def draw_optimizers(cross_entropy: Finds, squared_error: Finds) -> Figure:
+    """The steps of the slowest start, by optimizer and target."""
+    figure = Figure(figsize=(7.0, 3.6))
+    ax = figure.add_subplot()
+    heights = []
+    for target, p in enumerate(TARGETS):
+        top = 4 * target
+        condition_number = theory.cross_entropy_best_fixed_step(p).condition_number
+        ax.text(10.5, top - 0.7, f"{in_words(p)}, κ = {condition_number:.1f}", va="center")
+        for height, name in enumerate(OPTIMIZERS, top):
+            heights.append(height)
+            ends = []
+            for law, finds, side in zip(
+                laws(), (cross_entropy, squared_error), (-1, 1), strict=True
+            ):
+                steps, rate = finds.best[name].steps[target], finds.best[name].rate[target]
+                arrived = np.isfinite(steps)
+                ends.append(steps if arrived else STEPS)
+                ax.plot(ends[-1], height, "o" if arrived else ">", color=law.colour)
+                ax.annotate(
+                    f"η = {rate:.2g}" if arrived else "never",
+                    (ends[-1], height),
+                    xytext=(7 * side, 0),
+                    textcoords="offset points",
+                    ha="left" if side > 0 else "right",
+                    va="center",
+                    fontsize="small",
+                    color=law.colour,
+                )
+            ax.plot(ends, [height, height], color=colours.INK, lw=0.8, zorder=1)
+    ax.set(
+        xscale="log",
+        xlim=(10, 6_000),
+        xlabel="steps until max|q − p| ≤ 1e-6, of six starts the slowest",
+        ylim=(6.6, -1.2),
+    )
+    ax.set_yticks(heights, list(OPTIMIZERS) * len(TARGETS))
+    label = partial(ax.text, va="top", fontsize="small")
+    label(28, 0.3, "cross-entropy", color=colours.CROSS_ENTROPY, ha="right")
+    label(45, 0.3, "squared error, sum over classes", color=colours.SQUARED_ERROR)
+    return figure
 
 
 def run(progress: Progress) -> Finding:
-    """Fit from near, where theorems count the steps, and from far, where none does."""
+    """Fit Q to two P from six starts, by two losses and three optimizers."""
+    found = []
     with jax.enable_x64(True):
-        ladder = np.array(LADDER) / np.sum(LADDER, axis=1, keepdims=True)
-        targets = np.vstack([ladder, SKEWED])
-        offsets = np.random.default_rng(SEED).standard_normal(targets.shape)
-        offsets -= offsets.mean(axis=1, keepdims=True)
-        offsets *= NEAR / np.linalg.norm(offsets, axis=1, keepdims=True)
-        targets, starts = jnp.array(targets), jnp.array(np.log(targets) + offsets)
-        progress("from near P by cross-entropy")
-        near_by_cross_entropy = near(
-            CROSS_ENTROPY, theory.cross_entropy_best_fixed_step, targets, starts
-        )
-        progress("from near P by squared error")
-        near_by_squared_error = near(
-            SQUARED_ERROR, theory.brier_score_best_fixed_step, targets, starts
-        )
-        progress("from far by cross-entropy")
-        far_by_cross_entropy = far(CROSS_ENTROPY, SURE_STEP_OF_CROSS_ENTROPY)
-        progress("from far by squared error")
-        far_by_squared_error = far(SQUARED_ERROR, SURE_STEP_OF_SQUARED_ERROR)
-        rows = of_near(near_by_cross_entropy, near_by_squared_error)
-        rows += of_far(far_by_cross_entropy[1:], far_by_squared_error[1:])
+        for index, law in enumerate(laws()):
+            progress(law.name, index / 2)
+            found.append(measure(law))
+        progress("figures", 0.95)
+        rows = [
+            row for law, finds in zip(laws(), found, strict=True) for row in of_the_ends(law, finds)
+        ]
+        rows += of_the_losses(*found)
+        rows += [of_the_last_steps(law, finds) for law, finds in zip(laws(), found, strict=True)]
+        rows += of_the_steps(*found)
         pictures = {
-            "fit_q_to_p": draw_steps(
-                (near_by_cross_entropy, near_by_squared_error),
-                (far_by_cross_entropy[2], far_by_squared_error[2]),
+            "fit_q_to_p": Picture(
+                draw_fits(*found),
+                f"Q on its way to {in_words(MILD)} (the cross) from six starts (open circles), by "
+                "plain descent on the logits, a dot for each step. With the step 1/L, which cannot "
+                "overshoot, the ways of squared error hug the edges, where it hardly pushes; both "
+                "end at P. Below, the same twelve fits: by either loss cross-entropy comes down to "
+                "H(P), and the gradient of squared error stays small on the way and lasts.",
             ),
-            "fit_q_to_p_paths": draw_paths(far_by_cross_entropy[:2], far_by_squared_error[:2]),
+            "fit_q_to_p_optimizers": Picture(
+                draw_optimizers(*found),
+                "Steps to P by each optimizer, each with the step that is best for its slowest "
+                "start. With momentum 0.9 squared error does not come to the skewed P within "
+                f"{STEPS:,} steps by any step: small ones are too slow, and larger ones throw Q "
+                "past P into a corner, where squared error hardly pushes it back.",
+            ),
         }
+    cross_entropy, squared_error = found
+    plain = [finds.best[PLAIN].steps for finds in found]
     return Finding(
         answer=(
-            "Near P the steps grow like κ, the condition number of diag(p) − p pᵀ, by "
-            f"cross-entropy (slope {rows[1].measured:.3f} on log–log) and like κ² by squared error "
-            f"(slope {rows[4].measured:.3f}), each at its own best fixed step. To P = {SKEWED} "
-            f"from far cross-entropy takes {far_by_cross_entropy[2].steps:.0f} steps and squared "
-            f"error {far_by_squared_error[2].steps:.0f}, and either way Q ends at P, where "
-            "cross-entropy is H(P)."
+            "By plain descent both losses bring Q to P and cross-entropy down to H(P) from every "
+            f"start, to within {max(farthest(finds.best[PLAIN]) for finds in found):.0e}, but "
+            f"squared error takes {plain[1][0] / plain[0][0]:.1f} times the steps of cross-entropy "
+            f"to {in_words(MILD)} and {plain[1][1] / plain[0][1]:.0f} times to the skewed "
+            f"{in_words(SKEWED)}. Adam hides the difference for the first P "
+            f"({squared_error.best[ADAM].steps[0] / cross_entropy.best[ADAM].steps[0]:.1f} times) "
+            "and not for the second "
+            f"({squared_error.best[ADAM].steps[1] / cross_entropy.best[ADAM].steps[1]:.1f} times)."
         ),
         rows=rows,
         pictures=pictures,
