@@ -39,7 +39,7 @@ Predictions:
   −0.14 for ten; in the others 0.444444 for three, 0.25 for four and 0.04 for ten. Within 1e-15.
 - By a search over the Q of 7 classes, for a certain truth, squared error curves at most with
   0.616234280485 and at least with −0.480817613819, where a is 0.614357 and 0.135643, and
-  cross-entropy with 0.5 and 0; within 1e-9, and 1e-4 for a. Squared error has no more, and no less,
+  cross-entropy with 0.5 and 0; within 1e-12, and 1e-4 for a. Squared error has no more, and no less,
   in 20000 random pairs P, Q.
 - Not convex is, for a certain truth, 0.65 of the triangle, within 0.05; for P = (0.6, 0.3, 0.1) 0.7
   of it, and for the uniform P 0.75.
@@ -52,16 +52,16 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import Array
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, SubFigure
-from scipy.optimize import minimize
 
 from experiments import _colours as colours
 from experiments._claims import Finding, Picture, Progress, Row, claim, prediction
-from jaxent import curvature, losses, plots, theory
+from jaxent import curvature, descent, losses, plots, theory
 
 CROSS_ENTROPY = losses.softmax_cross_entropy
 SQUARED_ERROR = losses.softmax_brier_score
@@ -73,11 +73,15 @@ Target = tuple[float, ...]
 RESOLUTIONS = {3: 199, 4: 41}
 ROUNDING = 1e-13
 STARTS = (2, 3, 4, 10)
+SHARES = np.linspace(0.5, 1 - 1e-7, 60)
 MOST_CLASSES = 7
-SEARCHES = 8
+SEARCHES = 16
+SEARCH_STEPS = 1000
+# By signs, as the slope towards q = 0, where the extremes are, fades with q.
+OPTIMIZER = optax.sign_sgd(optax.cosine_decay_schedule(0.2, SEARCH_STEPS))
 PAIRS = 20_000
 SEED = 0
-SECONDS = 7
+SECONDS = 6
 COLOURS = {"cross-entropy": colours.CROSS_ENTROPY, "squared error": colours.SQUARED_ERROR}
 CAPTION = (
     "Above, the least eigenvalue of the Hessian at every Q over three classes: purple is convex, "
@@ -107,6 +111,33 @@ def laws() -> dict[str, Law]:
     }
 
 
+# Curvature at many Q, for one P
+
+
+@partial(jax.jit, static_argnums=0)
+def eigenvalues(loss: Loss, q: Array, target: Array) -> Array:
+    """As measured, ascending."""
+    return curvature.eigenvalues(loss, jnp.log(q), jnp.broadcast_to(target, q.shape))
+
+
+@partial(jax.jit, static_argnums=0)
+def difference(law: Law, q: Array, target: Array) -> Array:
+    """The largest difference of an entry of a measured Hessian from the formula."""
+    measured = curvature.hessian(law.loss, jnp.log(q), jnp.broadcast_to(target, q.shape))
+    return jnp.abs(measured - jax.vmap(law.hessian, (0, None))(q, target)).max()
+
+
+@jax.jit
+def criterion(q: Array, target: Array) -> Array:
+    """Where squared error is convex by the signs of the dₖ."""
+    return jax.vmap(theory.brier_score_is_convex, (0, None))(q, target)
+
+
+def measured_criterion(q: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Where squared error is convex by its least eigenvalue."""
+    return np.asarray(eigenvalues(SQUARED_ERROR, q, target))[:, 0] >= 0
+
+
 def grid(num_classes: int) -> Float[np.ndarray, "points classes"]:
     """Points all over the inside of the simplex, regular and the same for every class."""
     resolution = RESOLUTIONS[num_classes]
@@ -115,36 +146,16 @@ def grid(num_classes: int) -> Float[np.ndarray, "points classes"]:
     return (np.vstack([counts, last])[:, last >= 0].T + 1 / num_classes) / resolution
 
 
-@partial(jax.jit, static_argnums=0)
-def eigenvalues(loss: Loss, q: Array, target: Array) -> Array:
-    """The curvatures of a loss at many Q for one P, ascending."""
-    logits = jnp.log(q)
-    return curvature.eigenvalues(loss, logits, jnp.broadcast_to(target, logits.shape))
+def split(shares: np.ndarray) -> Float[np.ndarray, "shares 3"]:
+    """Q with nothing for the truth, a share for class 1 and the rest for class 2."""
+    return np.stack([np.zeros_like(shares), shares, 1 - shares], axis=-1)
 
 
-@partial(jax.jit, static_argnums=0)
-def difference(law: Law, q: Array, target: Array) -> Array:
-    """The largest difference of an entry of a Hessian from the formula."""
-    measured = curvature.hessian(law.loss, jnp.log(q), jnp.broadcast_to(target, q.shape))
-    return jnp.abs(measured - jax.vmap(law.hessian, (0, None))(q, target)).max()
-
-
-Convex = Callable[[np.ndarray, Array], np.ndarray]
-"""At which of many Q squared error is convex, for one P."""
-
-
-@jax.jit
-def convex_by_criterion(q: Array, target: Array) -> Array:
-    """By the signs of the dₖ."""
-    return jax.vmap(theory.brier_score_is_convex, (0, None))(q, target)
-
-
-def convex_as_measured(q: np.ndarray, target: Array) -> np.ndarray:
-    """By the least eigenvalue."""
-    return np.asarray(eigenvalues(SQUARED_ERROR, q, target)[:, 0] >= 0)
-
-
-def boundary(is_convex: Convex, target: Target, ends: np.ndarray) -> Float[np.ndarray, "ends 3"]:
+def boundary(
+    is_convex: Callable[[np.ndarray, np.ndarray], np.ndarray | Array],
+    target: Target,
+    ends: np.ndarray,
+) -> Float[np.ndarray, "ends 3"]:
     """Where squared error stops to be convex on the way from P to each of the ends; by halving."""
     inside, outside = np.zeros((len(ends), 1)), np.ones((len(ends), 1))
 
@@ -153,14 +164,9 @@ def boundary(is_convex: Convex, target: Target, ends: np.ndarray) -> Float[np.nd
 
     for _ in range(50):
         middle = (inside + outside) / 2
-        convex = np.asarray(is_convex(on_the_way(middle), jnp.array(target)))[:, None]
+        convex = np.asarray(is_convex(on_the_way(middle), np.array(target)))[:, None]
         inside, outside = np.where(convex, middle, inside), np.where(convex, outside, middle)
     return on_the_way(inside)
-
-
-def split(shares: np.ndarray) -> Float[np.ndarray, "shares 3"]:
-    """Q with nothing for the truth, a share for class 1 and the rest for class 2."""
-    return np.stack([np.zeros_like(shares), shares, 1 - shares], axis=-1)
 
 
 # Rows
@@ -171,7 +177,7 @@ def everywhere(least: Mapping[str, Mapping[Target, np.ndarray]]) -> list[Row]:
     rows = []
     for name, law in laws().items():
         differences = [
-            difference(law, grid(classes), jnp.array(target))
+            float(difference(law, grid(classes), np.array(target)))
             for classes, targets in TARGETS.items()
             for target in targets
         ]
@@ -179,7 +185,7 @@ def everywhere(least: Mapping[str, Mapping[Target, np.ndarray]]) -> list[Row]:
             claim(
                 f"{name}: largest difference of a Hessian from the formula, on the grids",
                 predicted=0,
-                measured=np.max(differences),
+                measured=max(differences),
                 tolerance=1e-14,
             )
         )
@@ -194,7 +200,7 @@ def everywhere(least: Mapping[str, Mapping[Target, np.ndarray]]) -> list[Row]:
     )
     disagree = points = not_judged = 0
     for target, values in least["squared error"].items():
-        expected = convex_by_criterion(grid(len(target)), jnp.array(target))
+        expected = np.asarray(criterion(grid(len(target)), np.array(target)))
         clear = np.abs(values) > ROUNDING
         disagree += np.sum(clear & (expected != (values > 0)))
         points += values.size
@@ -210,7 +216,9 @@ def everywhere(least: Mapping[str, Mapping[Target, np.ndarray]]) -> list[Row]:
     return rows
 
 
-def thresholds(least: Mapping[Target, np.ndarray]) -> list[Row]:
+def thresholds(
+    least: Mapping[Target, np.ndarray], on_shares: Float[np.ndarray, "shares 3"]
+) -> list[Row]:
     """Never convex below 1/3, always above 1/2, and in between as the wrong mass is spread."""
     rows = []
     for classes, (certain, *_) in TARGETS.items():
@@ -227,7 +235,6 @@ def thresholds(least: Mapping[Target, np.ndarray]) -> list[Row]:
                 ("a ≥ 1/2", 0, a >= 1 / 2),
             )
         ]
-    even, on_one = boundary(convex_as_measured, CERTAIN, split(np.array([0.5, 1 - 1e-7])))
     rows += [
         claim(
             f"squared error, certain truth, 3 classes, wrong mass {spread}: a from which it is "
@@ -237,8 +244,8 @@ def thresholds(least: Mapping[Target, np.ndarray]) -> list[Row]:
             tolerance=1e-6,
         )
         for spread, predicted, q in (
-            ("even", 1 / 3, even),
-            ("on one but for 1e-7 of it", 1 / 2, on_one),
+            ("even", 1 / 3, on_shares[0]),
+            ("on one but for 1e-7 of it", 1 / 2, on_shares[-1]),
         )
     ]
     return rows
@@ -248,8 +255,8 @@ def uniform_starts() -> list[Row]:
     """The eigenvalues of squared error where every class has 1/C."""
     rows = []
     for classes in STARTS:
-        q, target = np.full([1, classes], 1 / classes), jnp.eye(classes)[0]
-        (found,) = eigenvalues(SQUARED_ERROR, q, target)
+        q = np.full([1, classes], 1 / classes)
+        (found,) = np.asarray(eigenvalues(SQUARED_ERROR, q, np.eye(classes)[0]))
         expected = theory.brier_score_uniform_eigenvalues(classes)
         directions = [("in the direction of travel", expected.along, found[0])]
         if classes > 2:
@@ -267,107 +274,89 @@ def uniform_starts() -> list[Row]:
 
 
 class Extremes(NamedTuple):
-    """The most and the least that a loss of MOST_CLASSES curves, and a where it does."""
+    """The least and the largest curvature that a search finds, and the a where they are."""
 
-    largest: float
-    truth_at_largest: float
-    least: float
-    truth_at_least: float
-    largest_in_pairs: float
-    least_in_pairs: float
-
-
-def least_and_largest(loss: Loss, logits: Array, targets: Array) -> Array:
-    """The ends of the spectrum, [..., 2]."""
-    return curvature.eigenvalues(loss, logits, targets)[..., jnp.array([0, -1])]
+    curvatures: Float[Array, "2"]
+    truths: Float[Array, "2"]
 
 
 @partial(jax.jit, static_argnums=0)
-def objective(loss: Loss, weights: Array, logits: Array) -> tuple[Array, Array]:
-    """A weighted sum of the ends of the spectrum for a certain truth, and its gradient."""
+def search(loss: Loss, starts: Array) -> Extremes:
+    """The ends of the spectrum over all Q, for a certain truth, from many starts."""
+    target = jnp.eye(MOST_CLASSES)[0]
 
-    def weighted(logits: Array) -> Array:
-        return least_and_largest(loss, logits, jnp.eye(MOST_CLASSES)[0]) @ weights
+    def extreme(weights: Array) -> tuple[Array, Array]:
+        def height(logits: Array) -> Array:
+            return weights @ curvature.eigenvalues(loss, logits, target)[jnp.array([0, -1])]
 
-    return jax.value_and_grad(weighted)(logits)
+        def lowest(start: Array) -> descent.Descent:
+            return descent.descend(height, start, OPTIMIZER, steps=SEARCH_STEPS, record=None)
+
+        found = jax.vmap(lowest)(starts)
+        best = found.value.argmin()
+        return found.value[best], jax.nn.softmax(found.params[best])[0]
+
+    signs = jnp.array([1.0, -1.0])
+    values, truths = jax.vmap(extreme)(jnp.diag(signs))
+    return Extremes(signs * values, truths)
 
 
-def search(loss: Loss) -> Extremes:
-    """Over all Q for a certain truth, from random starts; then random pairs of any P and any Q."""
+def extremes() -> tuple[dict[str, Extremes], list[Row]]:
+    """The smoothness of either loss, and what bounds its curvature from below."""
     random = np.random.default_rng(SEED)
     starts = random.standard_normal([SEARCHES, MOST_CLASSES])
-
-    def lowest(*weights: float) -> tuple[float, float]:
-        def function(logits: np.ndarray) -> tuple[np.ndarray, ...]:
-            return jax.tree.map(np.asarray, objective(loss, jnp.array(weights), logits))
-
-        found = [
-            minimize(function, start, jac=True, bounds=[(-40, 40)] * MOST_CLASSES, tol=1e-15)
-            for start in starts
-        ]
-        best = min(found, key=lambda result: result.fun)
-        return float(best.fun), float(jax.nn.softmax(best.x)[0])
-
-    least, truth_at_least = lowest(1.0, 0.0)
-    minus_largest, truth_at_largest = lowest(0.0, -1.0)
+    found = {
+        name: jax.tree.map(np.asarray, search(law.loss, starts)) for name, law in laws().items()
+    }
     logits = 3 * random.standard_normal([PAIRS, MOST_CLASSES])
     targets = random.dirichlet(np.full(MOST_CLASSES, 0.3), size=PAIRS)
-    in_pairs = jax.jit(least_and_largest, static_argnums=0)(loss, logits, targets)
-    return Extremes(
-        largest=-minus_largest,
-        truth_at_largest=truth_at_largest,
-        least=least,
-        truth_at_least=truth_at_least,
-        largest_in_pairs=float(in_pairs[:, 1].max()),
-        least_in_pairs=float(in_pairs[:, 0].min()),
-    )
-
-
-def extremes(found: Mapping[str, Extremes]) -> list[Row]:
-    """The smoothness of either loss, and what bounds its curvature from below."""
+    measure = jax.jit(curvature.eigenvalues, static_argnums=0)
+    in_pairs = np.asarray(measure(SQUARED_ERROR, logits, targets))
     root = 33**0.5
-    cross_entropy, squared_error = found.values()
+    bounds = {
+        "cross-entropy": (0.0, theory.CROSS_ENTROPY_SMOOTHNESS),
+        "squared error": (theory.BRIER_SCORE_LEAST_CURVATURE, theory.BRIER_SCORE_SMOOTHNESS),
+    }
+    places = (9 - root) / 24, (9 + root) / 24
     rows = [
         claim(
             f"{name}: {which} curvature found, certain truth, Q of {MOST_CLASSES} classes",
             predicted=predicted,
             measured=measured,
-            tolerance=1e-9,
+            tolerance=1e-12,
         )
-        for name, which, predicted, measured in (
-            ("cross-entropy", "largest", theory.CROSS_ENTROPY_SMOOTHNESS, cross_entropy.largest),
-            ("cross-entropy", "least", 0, cross_entropy.least),
-            ("squared error", "largest", theory.BRIER_SCORE_SMOOTHNESS, squared_error.largest),
-            ("squared error", "least", theory.BRIER_SCORE_LEAST_CURVATURE, squared_error.least),
+        for name in found
+        for which, predicted, measured in zip(
+            ("least", "largest"), bounds[name], found[name].curvatures, strict=True
         )
     ]
     rows += [
         claim(
-            f"squared error: a where the curvature is {which}",
+            f"squared error: a where the curvature found is {which}",
             predicted=predicted,
             measured=measured,
             tolerance=1e-4,
         )
-        for which, predicted, measured in (
-            ("largest", (9 + root) / 24, squared_error.truth_at_largest),
-            ("least", (9 - root) / 24, squared_error.truth_at_least),
+        for which, predicted, measured in zip(
+            ("least", "largest"), places, found["squared error"].truths, strict=True
         )
     ]
+    lower, upper = bounds["squared error"]
     rows += [
         claim(
             f"squared error: least curvature in {PAIRS} random pairs P, Q",
-            predicted=theory.BRIER_SCORE_LEAST_CURVATURE,
-            measured=squared_error.least_in_pairs,
+            predicted=lower,
+            measured=in_pairs.min(),
             relation="≥",
         ),
         claim(
             f"squared error: largest curvature in {PAIRS} random pairs P, Q",
-            predicted=theory.BRIER_SCORE_SMOOTHNESS,
-            measured=squared_error.largest_in_pairs,
+            predicted=upper,
+            measured=in_pairs.max(),
             relation="≤",
         ),
     ]
-    return rows
+    return found, rows
 
 
 def fractions(least: Mapping[Target, np.ndarray]) -> list[Row]:
@@ -390,20 +379,19 @@ def fractions(least: Mapping[Target, np.ndarray]) -> list[Row]:
 # Picture
 
 
-def draw_maps(figure: SubFigure, least: Mapping[str, Mapping[Target, np.ndarray]]) -> None:
+def draw_maps(
+    figure: SubFigure,
+    least: Mapping[str, Mapping[Target, np.ndarray]],
+    boundaries: Mapping[Target, np.ndarray],
+) -> None:
     """The least eigenvalue on the triangle, on one scale, and the boundary by the criterion."""
     panels = figure.subplots(1, 3, subplot_kw={"projection": "ternary"})
     norm = Normalize(-0.5, 0.5)
-    names = ("truth", "wrong", "wrong"), ("truth", "wrong", "wrong"), ("0.6", "0.3", "0.1")
-    along = np.linspace(0, 1, 13)[:-1]
-    edges = np.vstack([np.roll(split(along), shift, axis=1) for shift in range(3)])
     meshes = []
-    for ax, name, target, corners in zip(
-        panels,
-        ("cross-entropy", "squared error", "squared error"),
-        (CERTAIN, CERTAIN, SOFT),
-        names,
-        strict=True,
+    for ax, name, target, corners in (
+        (panels[0], "cross-entropy", CERTAIN, ("truth", "wrong", "wrong")),
+        (panels[1], "squared error", CERTAIN, ("truth", "wrong", "wrong")),
+        (panels[2], "squared error", SOFT, tuple(map(str, SOFT))),
     ):
         mesh, _ = plots.plot_simplex_map(
             ax, grid(3), least[name][target], norm=norm, class_names=corners
@@ -412,12 +400,8 @@ def draw_maps(figure: SubFigure, least: Mapping[str, Mapping[Target, np.ndarray]
         words = "certain truth" if target == CERTAIN else f"P = {target}"
         ax.set_title(f"{name}\n{words}", color=COLOURS[name])
         if name == "squared error":
-            ends = split(np.linspace(0.005, 0.995, 19)) if target == CERTAIN else edges
-            points = boundary(convex_by_criterion, target, ends)
-            ax.plot(*points.T, "o", color=colours.INK, markersize=2.5)
-    bar = figure.colorbar(
-        meshes[0], ax=panels, shrink=0.8, aspect=16, label="least eigenvalue of H"
-    )
+            ax.plot(*boundaries[target].T, "o", color=colours.INK, markersize=2.5)
+    bar = figure.colorbar(meshes[0], ax=panels, shrink=0.8, aspect=16, label="least eigenvalue")
     bar.set_ticks([-0.5, -0.25, 0, 0.25, 0.5])
 
 
@@ -431,7 +415,7 @@ def draw_profile(ax: Axes) -> None:
         ("squared error", 9 / 10, ":"),
     ):
         q = a * CERTAIN + (1 - a) * split(np.array([share]))
-        values = eigenvalues(laws()[name].loss, q, jnp.array(CERTAIN))[:, 0]
+        values = np.asarray(eigenvalues(laws()[name].loss, q, np.array(CERTAIN)))[:, 0]
         ax.plot(a, values, color=COLOURS[name], linestyle=style)
     orange = partial(ax.text, color=COLOURS["squared error"])
     ax.text(0.02, 0.36, "cross-entropy, wrong mass 1 : 1", color=COLOURS["cross-entropy"])
@@ -446,13 +430,11 @@ def draw_profile(ax: Axes) -> None:
     ax.set_ylabel("least eigenvalue of H")
 
 
-def draw_thresholds(ax: Axes) -> None:
+def draw_thresholds(ax: Axes, measured: np.ndarray, expected: np.ndarray) -> None:
     """Where squared error becomes convex, against the spread of the wrong mass."""
-    fine = np.linspace(0.5, 1 - 1e-7, 201)
-    expected = boundary(convex_by_criterion, CERTAIN, split(fine))[:, 0]
-    measured = boundary(convex_as_measured, CERTAIN, split(fine[::20]))[:, 0]
-    ax.plot(fine, expected, color=COLOURS["squared error"])
-    ax.plot(fine[::20], measured, "o", color=COLOURS["squared error"], clip_on=False)
+    ax.plot(SHARES, expected[:, 0], color=COLOURS["squared error"])
+    few = np.r_[0 : len(SHARES) : 6, -1]
+    ax.plot(SHARES[few], measured[few, 0], "o", color=COLOURS["squared error"], clip_on=False)
     ax.text(0.52, 0.46, "convex", color=COLOURS["squared error"])
     ax.text(0.98, 0.345, "not convex", color=COLOURS["squared error"], ha="right")
     ax.set_yticks([1 / 3, 0.4, 1 / 2], ["⅓", "0.4", "½"])
@@ -461,14 +443,22 @@ def draw_thresholds(ax: Axes) -> None:
     ax.set_ylabel("probability a of the truth")
 
 
-def draw(least: Mapping[str, Mapping[Target, np.ndarray]]) -> Figure:
+def draw(least: Mapping[str, Mapping[Target, np.ndarray]], on_shares: np.ndarray) -> Figure:
     """Maps above; below, profiles and thresholds."""
+    expected = boundary(criterion, CERTAIN, split(SHARES))
+    one_side = expected[::6]
+    edge = split(np.linspace(0, 1, len(SHARES) // 3, endpoint=False))
+    around = np.vstack([np.roll(edge, shift, axis=1) for shift in range(3)])
+    boundaries = {
+        CERTAIN: np.vstack([one_side, one_side[:, [0, 2, 1]]]),
+        SOFT: boundary(criterion, SOFT, around),
+    }
     figure = Figure(figsize=(7.0, 5.8))
     (above,), (below,) = figure.subfigures(2, 1, squeeze=False)
-    draw_maps(above, least)
+    draw_maps(above, least, boundaries)
     profile, thresholds = below.subplots(1, 2, width_ratios=[1.3, 1])
     draw_profile(profile)
-    draw_thresholds(thresholds)
+    draw_thresholds(thresholds, on_shares, expected)
     below.supxlabel(
         "three classes; losses: sums over classes; H: Hessian in the logits", fontsize="small"
     )
@@ -481,28 +471,32 @@ def run(progress: Progress) -> Finding:
         progress("grids", 0.0)
         least = {
             name: {
-                target: np.asarray(eigenvalues(law.loss, grid(classes), jnp.array(target))[:, 0])
+                target: np.asarray(eigenvalues(law.loss, grid(classes), np.array(target)))[:, 0]
                 for classes, targets in TARGETS.items()
                 for target in targets
             }
             for name, law in laws().items()
         }
-        rows = everywhere(least) + thresholds(least["squared error"]) + uniform_starts()
+        on_shares = boundary(measured_criterion, CERTAIN, split(SHARES))
+        rows = [
+            *everywhere(least),
+            *thresholds(least["squared error"], on_shares),
+            *uniform_starts(),
+        ]
         progress("search for extremes", 0.4)
-        found = {name: search(law.loss) for name, law in laws().items()}
-        rows += extremes(found)
-        shares = fractions(least["squared error"])
-        rows += shares
-        progress("figure", 0.8)
-        figure = draw(least)
-    squared = found["squared error"]
+        found, of_search = extremes()
+        parts = fractions(least["squared error"])
+        rows += [*of_search, *parts]
+        progress("figure", 0.7)
+        figure = draw(least, on_shares)
+    lowest, highest = found["squared error"].curvatures
     return Finding(
         answer=(
-            f"In {shares[0].measured:.0%} of the triangle for a certain truth: nowhere is squared "
+            f"In {parts[0].measured:.0%} of the triangle for a certain truth: nowhere is squared "
             "error convex where the truth has less than 1/3, everywhere where it has 1/2 or more, "
-            f"and its curvature lies between {squared.least:.4f} and {squared.largest:.4f}. "
-            "Cross-entropy is convex everywhere, for every P, with curvatures between 0 and "
-            f"{found['cross-entropy'].largest:.4f}."
+            f"and its curvatures lie between {lowest:.4f} and {highest:.4f}. Cross-entropy is "
+            "convex everywhere, for every P, with curvatures between 0 and "
+            f"{found['cross-entropy'].curvatures[1]:.4f}."
         ),
         rows=rows,
         pictures={"convexity": Picture(figure, CAPTION)},

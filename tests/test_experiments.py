@@ -28,7 +28,17 @@ from tests.text_overlaps import unreadable_text
 
 NAMES = list(frame.questions())
 
-SIZES: dict[str, dict[str, object]] = {}
+SIZES: dict[str, dict[str, object]] = {
+    "convexity": {"RESOLUTIONS": {3: 61, 4: 16}},
+    "escape": {"MARGINS": {2: np.arange(1, 13), 3: np.arange(1, 9), 10: np.arange(1, 7)}},
+    "gaussian_classes": {
+        "EXAMPLES": 1000,
+        "DRAWS": 10,
+        "MANY_EXAMPLES": 60,
+        "MANY_DRAWS": 4,
+        "RESAMPLES": 100,
+    },
+}
 """Constants of experiments that would take long here; `python -m experiments` has its own sizes."""
 
 
