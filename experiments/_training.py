@@ -305,26 +305,29 @@ def steps_to(
 
 
 def inverse_temperature(
-    logits: Float[Array, "examples classes"], labels: Int[AnyArray, " examples"]
+    logits: Float[Array, "examples classes"],
+    labels: Int[AnyArray, " examples"],
+    largest: float = 20.0,
 ) -> Float[Array, ""]:
-    """The β in [0.01, 100] for which β · logits has the least cross-entropy on these examples.
+    """The β for which β · logits has the least cross-entropy on these examples.
 
-    Cross-entropy is convex in β, with the derivative mean(Σⱼ qⱼ zⱼ − z_y), whose zero is found by
-    bisection of ln β. Where every example is right there is none, and β is 100.
+    Cross-entropy is convex in β, with the derivative mean(Σⱼ (qⱼ − pⱼ) zⱼ), whose zero is found by
+    bisection of ln β. Where every example is right, more confidence is always better and there is
+    no zero; so β is kept between 1/largest and largest.
 
     References:
         C. Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
     """
-    of_label = jnp.take_along_axis(logits, jnp.asarray(labels)[:, None], axis=-1)[:, 0]
+    targets = jax.nn.one_hot(labels, logits.shape[-1])
 
     def halve(_, bracket):
         low, high = bracket
         middle = (low + high) / 2
-        expected = (jax.nn.softmax(jnp.exp(middle) * logits) * logits).sum(axis=-1)
-        too_high = jnp.mean(expected - of_label) > 0
+        residual = jax.nn.softmax(jnp.exp(middle) * logits) - targets
+        too_high = (residual * logits).sum() > 0
         return jnp.where(too_high, low, middle), jnp.where(too_high, middle, high)
 
-    widest = jnp.log(jnp.asarray(100, logits.dtype))
+    widest = jnp.log(jnp.asarray(largest, logits.dtype))
     low, high = lax.fori_loop(0, 40, halve, (-widest, widest))
     return jnp.exp((low + high) / 2)
 
@@ -338,7 +341,8 @@ class Judgement(NamedTuple):
     brier_score: Float[Array, "..."]
     """Sum over the classes."""
     calibration_error: Float[Array, "..."]
-    """Mean |accuracy − confidence| over ten bins of the confidence (ECE)."""
+    """Mean |accuracy − confidence| over ten bins of the confidence (ECE); of few examples it is
+    more than 0 even for a perfect forecast."""
 
 
 def judge(
@@ -348,7 +352,7 @@ def judge(
     confidence = jax.nn.softmax(logits).max(axis=-1)
     right = is_right(logits, labels)
     targets = jax.nn.one_hot(labels, logits.shape[-1])
-    bins = jax.nn.one_hot(jnp.minimum(jnp.floor(10 * confidence), 9), 10)
+    bins = jax.nn.one_hot(jnp.minimum((10 * confidence).astype(int), 9), 10)
     return Judgement(
         right.mean(),
         losses.softmax_cross_entropy(logits, targets).mean(),

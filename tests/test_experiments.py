@@ -38,6 +38,14 @@ SIZES: dict[str, dict[str, object]] = {
         "MANY_DRAWS": 4,
         "RESAMPLES": 100,
     },
+    "race": {
+        "SEEDS": 2,
+        "SEEDS_AT_ONCE": 2,
+        "TARGETS": {"iris": 0.9},
+        "FOCUS": "iris",
+        "STEPS": 20,
+        "POWERS": range(-2, 3),
+    },
 }
 """Constants of experiments that would take long here; `python -m experiments` has its own sizes."""
 

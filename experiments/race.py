@@ -1,0 +1,851 @@
+"""Does cross-entropy train classifiers faster, when every loss gets its own step?
+
+Three losses train the same networks on the same data: cross-entropy, the Brier score Σᵢ (qᵢ − pᵢ)²
+of the softmax, and squared error on raw logits Σᵢ (zᵢ − pᵢ)², all summed over the classes. (The
+mean squared error of the softmax is the Brier score over the number of classes C: with a step C
+times as long plain descent takes the same path, and Adam takes it with the same step, so it needs
+no race of its own.) For a linear model with features X and n examples the weights feel
+
+    cross-entropy            Xᵀ (q − p) / n
+    Brier score              Xᵀ 2J (q − p) / n,        J = diag(q) − q qᵀ
+    squared error on logits  Xᵀ 2 (z − p) / n
+
+and the curvature is at most L λ, λ the largest eigenvalue of XᵀX/n (a 1 appended to the features
+for the bias) and L the largest curvature of the loss in the logits: 1/2, 0.6162 and 2.
+
+A loss with twice the L wants half the step, so one step for all is a race between units. Here each
+loss has its own for every data set, network, optimizer and start. It is tuned on seeds that do not
+race, on a grid of powers of 2 in units of 2/(L λ), or of 0.01 for Adam, which does not see the
+scale of a loss; the grid is widened until the best lies inside. (For the network with a hidden
+layer 2/(L λ) is a unit and no bound.) Each seed has its own split, start and order of the batches,
+the same for all losses. A start × 10 has its last layer multiplied by ten, so that all logits are
+ten times as large: a confident model that knows nothing. J is near 0 there, for the Brier score
+alone.
+
+What counts is the number of steps until the share of test examples that are right first reaches a
+target stated beforehand: 0.9 of digits and iris, 0.95 of wine and breast_cancer. A run has failed
+if it has not arrived after 500 steps, or diverges. It is kept, and counts as 500, so that where one
+side fails the ratio is nearer to 1 than it should be. At the end all predictions are judged by
+measures of which no loss owns all, before and after temperature scaling, the temperature fitted to
+the validation part.
+
+Predictions:
+
+- Autodiff finds these gradients within 1e-12. At zero weights and two classes the largest curvature
+  over L λ is 1, 0.811380 and 1, within 1e-9; it is at most 1 everywhere.
+- Descent on raw logits ends at the weights of least squares, within 1e-8. The mean squared error
+  takes the path of the Brier score with C times its step, within 1e-12; by Adam without its ε with
+  the same step, within 1e-9. All losses start from the same accuracy: a difference of 0.
+- Start × 1: no difference to speak of. Steps by the Brier score over steps by cross-entropy,
+  geometric mean over the data sets, are 1 within 0.5, for either network and optimizer; on digits
+  they are 1 within 0.3.
+- Start × 10, plain descent: that ratio is at least 3 for the linear model and 2 for the hidden
+  layer. By Adam, whose step does not fade with the gradient, at least 1.3.
+- Squared error on logits over cross-entropy, hidden layer: 1 within 0.5 from × 1; from × 10 at most
+  1 by plain descent, as raw logits do not saturate, and at least 1 by Adam.
+- The linear model on raw logits cannot tell the middle class of iris: from × 1 at least 0.5 of its
+  runs never arrive. By cross-entropy at most 0.05 of all runs never do.
+- At the end, from × 1: test accuracy by cross-entropy less that by the Brier score is 0 within
+  0.02. Raw logits are no log-probabilities: their calibration error (ECE) is larger than that of
+  cross-entropy by at least 0.1 before temperature scaling, and after it by 0 within 0.02; their
+  negative log-likelihood by at least 0.1 nats before.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from experiments import _colours as colours
+from experiments import _training as training
+from experiments._claims import (
+    Arrays,
+    Finding,
+    Keep,
+    Picture,
+    Progress,
+    Relation,
+    Row,
+    claim,
+    prediction,
+)
+from jaxent import descent, losses, theory
+
+SECONDS = 60
+SEEDS = 5
+FULL_SEEDS = 30
+FULL_SECONDS = 400
+
+CROSS_ENTROPY = losses.softmax_cross_entropy
+BRIER_SCORE = losses.softmax_brier_score
+LOGIT_SQUARED_ERROR = losses.logit_squared_error
+MEAN_SQUARED_ERROR = losses.softmax_mean_squared_error
+
+NAMES = ("cross-entropy", "Brier score", "squared error on logits")
+COLOURS = (colours.CROSS_ENTROPY, colours.SQUARED_ERROR, colours.LOGIT_SQUARED_ERROR)
+SMOOTHNESS = (0.5, (39 + 55 * 33**0.5) / 576, 2.0)
+"""L of each loss in its logits, in the order of NAMES."""
+
+TARGETS = {"digits": 0.9, "iris": 0.9, "wine": 0.95, "breast_cancer": 0.95}
+WORK = {"digits": 3}
+"""Of the data sets that take longer than the others, how many times longer, roughly."""
+FOCUS = "digits"
+"""The data set that has rows and curves of its own."""
+MODELS: dict[str, tuple[int, ...]] = {"linear": (), "hidden layer": (32,)}
+OPTIMIZERS = {"descent": optax.identity(), "Adam": optax.scale_by_adam()}
+ADAM_UNIT = 0.01
+SCALES = (1.0, 3.0, 10.0)
+DASHES = ("-", "--", ":")
+STEPS = 500
+BATCH_SIZE = 32
+POWERS = range(-3, 5)
+SEEDS_AT_ONCE = 5
+TUNING_SEEDS_FROM = 1000
+
+
+# What has to hold, in float64
+
+
+def of_gradients() -> list[Row]:
+    """The gradient of the linear model, by autodiff and by hand."""
+    part = training.split(training.load("iris"), 0).train
+    x, p = jnp.asarray(part.features, float), jax.nn.one_hot(part.labels, 3)
+    weights = jnp.asarray(np.random.default_rng(0).standard_normal((x.shape[1], 3)))
+    z = x @ weights
+    q = jax.nn.softmax(z)
+    brier_score_pull = 2 * jnp.einsum("nij,nj->ni", jax.vmap(theory.softmax_jacobian)(q), q - p)
+    rows = []
+    for name, loss, pull in zip(
+        NAMES, losses_that_race(), (q - p, brier_score_pull, 2 * (z - p)), strict=True
+    ):
+        received = jax.grad(lambda weights, loss=loss: loss(x @ weights, p).mean())(weights)
+        rows.append(
+            claim(
+                f"{name}: gradient of the linear model by autodiff less that by hand, largest",
+                predicted=0,
+                measured=jnp.abs(received - x.T @ pull / len(x)).max(),
+                tolerance=1e-12,
+            )
+        )
+    return rows
+
+
+def of_curvature() -> list[Row]:
+    """The largest curvature of the linear model in units of its bound L λ."""
+
+    def over_bound(dataset: str, scales: Sequence[float]) -> list[Float[np.ndarray, " scales"]]:
+        data = training.load(dataset)
+        parts, start, _ = training.draw(data, (), 0, steps=1, batch_size=1)
+        x = jnp.asarray(parts.train.features, float)
+        targets = jax.nn.one_hot(parts.train.labels, int(data.labels.max()) + 1)
+        flat, layers_of = ravel_pytree(jax.tree.map(lambda leaf: jnp.asarray(leaf, float), start))
+
+        def largest(loss: training.Loss, scale: Array) -> Array:
+            def objective(flat: Array) -> Array:
+                return loss(training.logits_of(layers_of(flat), x), targets).mean()
+
+            return jnp.linalg.eigvalsh(jax.hessian(objective)(scale * flat))[-1]
+
+        bounds = np.array(SMOOTHNESS) * largest_eigenvalue(parts.train)
+        return [
+            np.asarray(jax.vmap(partial(largest, loss))(jnp.array(scales))) / bound
+            for loss, bound in zip(losses_that_race(), bounds, strict=True)
+        ]
+
+    # At zero weights both Hessians in the logits have the eigenvalue ½ along (1, −1): 1/C of
+    # cross-entropy, 2(3 − C)/C² of the Brier score.
+    expected = (1.0, 0.5 / SMOOTHNESS[1], 1.0)
+    at_zero = over_bound("breast_cancer", [0.0])
+    anywhere = np.concatenate(over_bound("iris", [0.0, *SCALES]))
+    return [
+        claim(
+            f"{name}: largest curvature over L λ, linear model, zero weights, two classes",
+            predicted=ratio,
+            measured=measured.item(),
+            tolerance=1e-9,
+        )
+        for name, ratio, measured in zip(NAMES, expected, at_zero, strict=True)
+    ] + [
+        claim(
+            "the largest such ratio of all three losses on iris, starts × 0, 1, 3 and 10",
+            predicted=1,
+            measured=anywhere.max(),
+            tolerance=1e-9,
+            relation="≤",
+        )
+    ]
+
+
+def of_least_squares() -> Row:
+    """Descent by squared error on raw logits, against a direct solution."""
+    part = training.split(training.load("iris"), 0).train
+    x = np.column_stack([part.features, np.ones(len(part.labels))]).astype(float)
+    p = np.eye(3)[part.labels]
+    curvatures = np.linalg.eigvalsh(2 * x.T @ x / len(x))
+    best = optax.sgd(2 / (curvatures[0] + curvatures[-1]))
+    loss = LOGIT_SQUARED_ERROR
+    fitted = descent.descend(
+        lambda weights: loss(jnp.asarray(x) @ weights, jnp.asarray(p)).mean(),
+        jnp.zeros((x.shape[1], 3)),
+        best,
+        steps=5000,
+        record=None,
+    )
+    return claim(
+        "linear model on raw logits of iris: weights by descent less those of "
+        "least squares, largest",
+        predicted=0,
+        measured=np.abs(fitted.params - np.linalg.lstsq(x, p)[0]).max(),
+        tolerance=1e-8,
+    )
+
+
+def of_the_mean() -> list[Row]:
+    """The mean over classes is the sum with another step, or, by Adam, with the same."""
+    data = training.load("iris")
+    parts, start, batches = jax.tree.map(
+        jnp.asarray, training.draw(data, (8,), 0, steps=100, batch_size=BATCH_SIZE)
+    )
+    start = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), start)
+    rows = []
+    for words, optimizer, rates, tolerance in (
+        ("plain descent, C times the step", optax.identity(), (0.1, 0.3), 1e-12),
+        ("Adam without ε, the same step", optax.scale_by_adam(eps=0.0), (0.01, 0.01), 1e-9),
+    ):
+        train = partial(
+            training.train, losses=(BRIER_SCORE, MEAN_SQUARED_ERROR), optimizer=optimizer
+        )
+        layers, _ = jax.jit(train)(
+            start, jnp.array(rates), parts.train, batches, parts.test, jnp.array([0, 100])
+        )
+        rows.append(
+            claim(
+                f"weights by the mean squared error less those by the Brier score: {words}; "
+                "largest after 100 steps on iris",
+                predicted=0,
+                measured=max(
+                    float(jnp.abs(leaf[0] - leaf[1]).max()) for leaf in jax.tree.leaves(layers)
+                ),
+                tolerance=tolerance,
+            )
+        )
+    return rows
+
+
+# The race
+
+
+def losses_that_race() -> tuple[training.Loss, ...]:
+    """In the order of NAMES."""
+    return CROSS_ENTROPY, BRIER_SCORE, LOGIT_SQUARED_ERROR
+
+
+def largest_eigenvalue(part: training.Part) -> float:
+    """λ of XᵀX/n, a 1 appended to the features."""
+    x = np.column_stack([part.features, np.ones(len(part.labels))])
+    return float(np.linalg.norm(x, 2) ** 2 / len(x))
+
+
+class Cell(NamedTuple):
+    """A race of all losses from all starts."""
+
+    dataset: str
+    model: str
+    optimizer: str
+
+
+class Result(NamedTuple):
+    """How a race went. Axes: seeds, scales of the start, losses, and what is named besides."""
+
+    multiples: np.ndarray
+    """Step sizes that were tried in tuning, in units of each loss; [tried]."""
+    scores: np.ndarray
+    """ln of the steps they took to the target, mean over tuning seeds; [tried, scales, losses]."""
+    accuracy: np.ndarray
+    """Of the test part; [..., looks]."""
+    before: np.ndarray
+    """`training.Judgement` at the end; [..., measures]."""
+    after: np.ndarray
+    """The same after temperature scaling."""
+
+
+@partial(jax.jit, static_argnames=("losses", "optimizer"))
+def train(
+    draws: training.Draw,
+    rates: Float[Array, "scales losses"],
+    held_out: training.Part,
+    looks: Array,
+    *,
+    losses: tuple[training.Loss, ...],
+    optimizer: optax.GradientTransformation,
+) -> training.Training:
+    """From all starts by all losses; axes: seeds, scales, losses."""
+
+    def of_seed(draw: training.Draw, held_out: training.Part) -> training.Training:
+        def of_scale(scale: Array, rates: Array) -> training.Training:
+            start = training.with_logits_scaled(draw.start, scale)
+            return training.train(
+                *(start, rates, draw.split.train, draw.batches, held_out, looks),
+                losses=losses,
+                optimizer=optimizer,
+            )
+
+        return jax.vmap(of_scale)(jnp.array(SCALES), rates)
+
+    return jax.vmap(of_seed)(draws, held_out)
+
+
+@jax.jit
+def judge(
+    layers: training.Layers, split: training.Split
+) -> tuple[training.Judgement, training.Judgement]:
+    """Test predictions before and after temperature scaling; axes: seeds, scales, losses."""
+
+    def one(
+        layers: training.Layers, split: training.Split
+    ) -> tuple[training.Judgement, training.Judgement]:
+        validation = training.logits_of(layers, split.validation.features)
+        test = training.logits_of(layers, split.test.features)
+        inverse_temperature = training.inverse_temperature(validation, split.validation.labels)
+        labels = split.test.labels
+        return training.judge(test, labels), training.judge(inverse_temperature * test, labels)
+
+    over_losses = jax.vmap(one, in_axes=(0, None))
+    over_scales = jax.vmap(over_losses, in_axes=(0, None))
+    return jax.vmap(over_scales)(layers, split)
+
+
+def hold(cell: Cell, seeds: int) -> Arrays:
+    """Tune every loss on as many other seeds, then let them race."""
+    data = training.load(cell.dataset)
+
+    def draws_from(first: int) -> list[training.Draw]:
+        drawn = [
+            training.draw(data, MODELS[cell.model], seed, steps=STEPS, batch_size=BATCH_SIZE)
+            for seed in range(first, first + seeds)
+        ]
+        return [
+            jax.tree.map(jnp.asarray, training.stack(drawn[k : k + SEEDS_AT_ONCE]))
+            for k in range(0, seeds, SEEDS_AT_ONCE)
+        ]
+
+    looks = training.looks_until(STEPS)
+    run = partial(
+        train,
+        looks=jnp.array(looks),
+        losses=losses_that_race(),
+        optimizer=OPTIMIZERS[cell.optimizer],
+    )
+    tuning_draws, racing_draws = draws_from(TUNING_SEEDS_FROM), draws_from(0)
+    units = np.full(len(NAMES), ADAM_UNIT)
+    if cell.optimizer == "descent":
+        eigenvalue = largest_eigenvalue(training.split(data, TUNING_SEEDS_FROM).train)
+        units = 2 / (np.array(SMOOTHNESS) * eigenvalue)
+
+    def score(multiple: float) -> np.ndarray:
+        rates = jnp.array(np.broadcast_to(multiple * units, (len(SCALES), len(NAMES))), jnp.float32)
+        accuracy = np.concatenate(
+            [run(draws, rates, draws.split.validation).accuracy for draws in tuning_draws]
+        )
+        steps = training.steps_to(TARGETS[cell.dataset], accuracy, looks)
+        # A failure counts as twice the steps there are; of steps that always fail the one wins
+        # that ends with the highest accuracy.
+        failures = np.where(np.isinf(steps), 2 * STEPS, np.maximum(steps, 1))
+        return np.log(failures).mean(axis=0) - accuracy[..., -1].mean(axis=0) / 1000
+
+    tuning = training.tune(score, POWERS)
+    rates = jnp.array(tuning.chosen * units, jnp.float32)
+    runs = [run(draws, rates, draws.split.test) for draws in racing_draws]
+    judged = [judge(r.layers, draws.split) for r, draws in zip(runs, racing_draws, strict=True)]
+    before, after = (
+        np.concatenate([np.stack(judgements[k], axis=-1) for judgements in judged]) for k in (0, 1)
+    )
+    accuracy = np.concatenate([r.accuracy for r in runs])
+    return Result(tuning.multiples, tuning.scores, accuracy, before, after)._asdict()
+
+
+class Races:
+    """All results, and what is read off them."""
+
+    def __init__(self, results: Mapping[Cell, Result], seeds: int):
+        """Keep the results of the cells."""
+        self.results = results
+        self.seeds = seeds
+        self.looks = training.looks_until(STEPS)
+        self.steps = {
+            cell: training.steps_to(TARGETS[cell.dataset], result.accuracy, self.looks)
+            for cell, result in results.items()
+        }
+
+    def log_ratio(self, cell: Cell, loss: str, scale: float) -> Float[np.ndarray, " seeds"]:
+        """ln of the steps of a loss over those of cross-entropy; a failure counts as STEPS."""
+        steps = np.clip(self.steps[cell][:, SCALES.index(scale)], 1, STEPS)
+        return np.log(steps[:, NAMES.index(loss)] / steps[:, 0])
+
+    def failures(self, cell: Cell, loss: str, scale: float) -> Float[np.ndarray, " seeds"]:
+        """1 for a run that failed, 0 for one that arrived."""
+        steps = self.steps[cell][:, SCALES.index(scale), NAMES.index(loss)]
+        return np.isinf(steps).astype(float)
+
+    def judged(
+        self, measure: str, loss: str, scale: float, *, after: bool = False, dataset: str = ""
+    ) -> Float[np.ndarray, " seeds"]:
+        """A measure of `training.Judgement`, mean over the races of all data sets or of one."""
+        index = (slice(None), SCALES.index(scale), NAMES.index(loss))
+        column = training.Judgement._fields.index(measure)
+        return np.mean(
+            [
+                (result.after if after else result.before)[index][..., column]
+                for cell, result in self.results.items()
+                if dataset in ("", cell.dataset)
+            ],
+            axis=0,
+        )
+
+    def pooled(
+        self,
+        read: Callable[[Cell, str, float], np.ndarray],
+        loss: str,
+        scale: float,
+        **wanted: str,
+    ) -> Float[np.ndarray, " seeds"]:
+        """The mean over all cells with the wanted data set, model or optimizer."""
+        return np.mean(
+            [
+                read(cell, loss, scale)
+                for cell in self.results
+                if wanted.items() <= cell._asdict().items()
+            ],
+            axis=0,
+        )
+
+
+def ratio(log_ratios: Float[np.ndarray, " seeds"]) -> tuple[float, float, float]:
+    """The geometric mean over seeds, and its interval."""
+    mean, low, high = np.exp(training.bootstrap(log_ratios))
+    return mean, low, high
+
+
+# Rows
+
+
+def of_protocol(races: Races) -> list[Row]:
+    """That the race was fair in what can be checked."""
+    starts = [result.accuracy[..., 0] for result in races.results.values()]
+    outside = [
+        ~training.Tuning(result.multiples, result.scores).inside
+        for result in races.results.values()
+    ]
+    return [
+        claim(
+            "largest difference between losses of the accuracy at the start, all races",
+            predicted=0,
+            measured=max(np.ptp(start, axis=-1).max() for start in starts),
+        ),
+        claim(
+            "races, starts and losses whose best step lies at the edge of the grid",
+            predicted=0,
+            measured=np.sum(outside),
+        ),
+    ]
+
+
+def of_steps(races: Races) -> list[Row]:
+    """What was guessed about steps to the target."""
+    protocol = (
+        f"each loss's step tuned on {races.seeds} other seeds; a run that fails counts as {STEPS} "
+        "steps; 95 % by percentiles of the paired bootstrap over seeds"
+    )
+
+    def expect(
+        words: str,
+        measured: tuple[float, float, float],
+        predicted: float,
+        relation: Relation = "=",
+        tolerance: float = 0.0,
+    ) -> Row:
+        mean, low, high = measured
+        return prediction(
+            words,
+            predicted=predicted,
+            measured=mean,
+            tolerance=tolerance,
+            relation=relation,
+            interval=(low, high),
+            seeds=races.seeds,
+            protocol=protocol,
+        )
+
+    def compared(loss: str, scale: float, where: str, **wanted: str) -> str:
+        return (
+            f"steps by {loss} over steps by cross-entropy, start × {scale:g}, {where}, "
+            f"{wanted['model']}, {wanted['optimizer']}"
+        )
+
+    rows = []
+    pairs = [{"model": m, "optimizer": o} for m, o in itertools.product(MODELS, OPTIMIZERS)]
+    everywhere = "mean over data sets"
+    for where, chosen, tolerance in ((everywhere, {}, 0.5), (FOCUS, {"dataset": FOCUS}, 0.3)):
+        for pair in pairs:
+            ratios = races.pooled(races.log_ratio, NAMES[1], 1.0, **pair, **chosen)
+            rows.append(
+                expect(
+                    compared(NAMES[1], 1.0, where, **pair), ratio(ratios), 1, tolerance=tolerance
+                )
+            )
+    least = {"linear": 3.0, "hidden layer": 2.0}
+    for pair in pairs:
+        ratios = races.pooled(races.log_ratio, NAMES[1], 10.0, **pair)
+        guess = 1.3 if pair["optimizer"] == "Adam" else least[pair["model"]]
+        rows.append(expect(compared(NAMES[1], 10.0, everywhere, **pair), ratio(ratios), guess, "≥"))
+    sides: tuple[Relation, Relation] = ("≤", "≥")
+    for optimizer, far in zip(OPTIMIZERS, sides, strict=True):
+        pair = {"model": "hidden layer", "optimizer": optimizer}
+        guesses: tuple[tuple[float, Relation, float], ...] = ((1.0, "=", 0.5), (10.0, far, 0.0))
+        for scale, side, tolerance in guesses:
+            ratios = races.pooled(races.log_ratio, NAMES[2], scale, **pair)
+            rows.append(
+                expect(
+                    compared(NAMES[2], scale, everywhere, **pair), ratio(ratios), 1, side, tolerance
+                )
+            )
+    masked = races.pooled(races.failures, NAMES[2], 1.0, dataset="iris", model="linear")
+    every = np.mean([races.pooled(races.failures, NAMES[0], scale) for scale in SCALES], axis=0)
+    return [
+        *rows,
+        expect(
+            "share of failures, squared error on logits, start × 1, iris, linear",
+            training.bootstrap(masked),
+            0.5,
+            "≥",
+        ),
+        expect("share of failures, cross-entropy, all races", training.bootstrap(every), 0.05, "≤"),
+    ]
+
+
+def of_the_end(races: Races) -> list[Row]:
+    """What was guessed about the predictions at the end."""
+    protocol = (
+        f"mean over data sets, networks and optimizers after {STEPS} steps with the step tuned for "
+        "speed; 95 % by percentiles of the paired bootstrap over seeds"
+    )
+
+    def expect(
+        words: str,
+        difference: Float[np.ndarray, " seeds"],
+        predicted: float,
+        relation: Relation,
+        tolerance: float = 0.0,
+    ) -> Row:
+        mean, low, high = training.bootstrap(difference)
+        return prediction(
+            f"start × 1, at the end: {words}",
+            predicted=predicted,
+            measured=mean,
+            tolerance=tolerance,
+            relation=relation,
+            interval=(low, high),
+            seeds=races.seeds,
+            protocol=protocol,
+        )
+
+    def less(measure: str, loss: str, other: str, *, after: bool = False) -> np.ndarray:
+        mine, others = (races.judged(measure, name, 1.0, after=after) for name in (loss, other))
+        return mine - others
+
+    entropy, brier, logits = NAMES
+    return [
+        expect(
+            f"test accuracy by {entropy} less that by {brier}",
+            less("accuracy", entropy, brier),
+            *(0, "=", 0.02),
+        ),
+        expect(
+            f"ECE by {logits} less that by {entropy}, before temperature scaling",
+            less("calibration_error", logits, entropy),
+            *(0.1, "≥"),
+        ),
+        expect(
+            f"ECE by {logits} less that by {entropy}, after temperature scaling",
+            less("calibration_error", logits, entropy, after=True),
+            *(0, "=", 0.02),
+        ),
+        expect(
+            f"negative log-likelihood by {logits} less that by {entropy}, before temperature "
+            "scaling, nats",
+            less("nll", logits, entropy),
+            *(0.1, "≥"),
+        ),
+    ]
+
+
+# Pictures
+
+
+def draw_ratios(races: Races) -> Picture:
+    """Ratios of steps with their intervals, a panel for each network and optimizer."""
+    figure = Figure(figsize=(7.0, 7.0))
+    axes = figure.subplots(len(MODELS), len(OPTIMIZERS), sharex=True, sharey=True, squeeze=False)
+    places = {
+        (dataset, scale): -(len(SCALES) + 0.8) * row - line
+        for row, dataset in enumerate(TARGETS)
+        for line, scale in enumerate(SCALES)
+    }
+    panels = zip(itertools.product(MODELS, OPTIMIZERS), axes.flat, strict=True)
+    for (model, optimizer), ax in panels:
+        for row in range(0, len(TARGETS), 2):
+            top = 0.9 - (len(SCALES) + 0.8) * row
+            ax.axhspan(top - len(SCALES) - 0.8, top, color=colours.INK, alpha=0.05, lw=0)
+        ax.axvline(1, color=COLOURS[0])
+        for (dataset, scale), place in places.items():
+            cell = Cell(dataset, model, optimizer)
+            for loss, colour, offset in zip(NAMES[1:], COLOURS[1:], (0.17, -0.17), strict=True):
+                middle, low, high = ratio(races.log_ratio(cell, loss, scale))
+                failures = [races.failures(cell, name, scale) for name in (NAMES[0], loss)]
+                ax.plot([low, high], [place + offset] * 2, color=colour, lw=1.4)
+                ax.plot(
+                    *(middle, place + offset, "o"),
+                    color=colour,
+                    markerfacecolor="white" if np.any(failures) else colour,
+                )
+        ax.set(title=f"{model}, {in_words(optimizer)}", xscale="log")
+        ax.set_xticks(ticks := [0.3, 1, 3, 10, 30, 100], [f"{tick:g}" for tick in ticks])
+        ax.minorticks_off()
+        ax.grid(axis="y", visible=False)
+    axes[0, 0].set_yticks(
+        list(places.values()),
+        [
+            f"{dataset.replace('_', ' ')}   × {scale:g}" if scale == SCALES[1] else f"× {scale:g}"
+            for dataset, scale in places
+        ],
+    )
+    for ax in axes[:, 0]:
+        ax.set_ylabel("data set, scale of the start")
+    figure.supxlabel(
+        "steps to the target accuracy, over those by cross-entropy (right of 1: it is faster)",
+        fontsize="medium",
+    )
+    figure.legend(
+        handles=[
+            Line2D([], [], color=COLOURS[0], label=f"{NAMES[0]}: 1"),
+            *(
+                Line2D([], [], color=colour, marker="o", label=name)
+                for colour, name in zip(COLOURS[1:], NAMES[1:], strict=True)
+            ),
+        ],
+        loc="outside upper center",
+        ncols=3,
+    )
+    return Picture(
+        figure,
+        f"Steps to {target_words()}, over those by cross-entropy, each loss (sums over the "
+        "classes) with the step tuned for it; right of the line cross-entropy is faster. "
+        f"Geometric mean and paired bootstrap 95 % interval over {races.seeds} seeds; hollow where "
+        f"some run failed and counts as {STEPS} steps. From a start × 10 all logits are ten times "
+        "as large.",
+    )
+
+
+def draw_tuning(races: Races) -> Picture:
+    """All step-size curves: steps to the target against the step."""
+    figure = Figure(figsize=(7.0, 7.4))
+    columns = list(itertools.product(MODELS, OPTIMIZERS))
+    axes = figure.subplots(len(TARGETS), len(columns), sharex="col", sharey=True, squeeze=False)
+    cells = [Cell(dataset, *column) for dataset in TARGETS for column in columns]
+    for cell, ax in zip(cells, axes.flat, strict=True):
+        result = races.results[cell]
+        tuning = training.Tuning(result.multiples, result.scores)
+        for line, style in enumerate(DASHES):
+            for loss, colour in enumerate(COLOURS):
+                best = tuning.best[line, loss]
+                steps = np.exp(tuning.scores[:, line, loss])
+                ax.plot(tuning.multiples, steps, color=colour, ls=style, lw=1.0)
+                ax.plot(*(tuning.multiples[best], steps[best], "o"), color=colour, ms=3)
+        ax.axhline(2 * STEPS, color=colours.INK, lw=0.6)
+        ax.set(xscale="log", yscale="log")
+    for (model, optimizer), above, below in zip(columns, axes[0], axes[-1], strict=True):
+        above.set_title(f"{model},\n{in_words(optimizer)}", fontsize="medium")
+        below.set_xlabel("η in 2/(L λ)" if optimizer == "descent" else f"η in {ADAM_UNIT}")
+    for dataset, ax in zip(TARGETS, axes[:, 0], strict=True):
+        ax.set_ylabel(f"{dataset.replace('_', ' ')}\nsteps to {TARGETS[dataset]}")
+    figure.legend(
+        handles=[
+            *(Line2D([], [], color=c, label=n) for c, n in zip(COLOURS, NAMES, strict=True)),
+            *(
+                Line2D([], [], color=colours.INK, ls=style, lw=1.0, label=f"start × {scale:g}")
+                for style, scale in zip(DASHES, SCALES, strict=True)
+            ),
+        ],
+        loc="outside upper center",
+        ncols=2,
+    )
+    return Picture(
+        figure,
+        f"Every step size η that was tried: steps to the target, geometric mean over {races.seeds} "
+        "seeds that do not race, a failure counted as twice the steps there are (the thin line). "
+        "Dots: the step each loss then races with. The unit of plain descent is 2/(L λ), other for "
+        "each loss. From larger starts cross-entropy asks for a larger step, and with it loses "
+        "little; squared error on logits has its limit at the same step from every start.",
+    )
+
+
+def draw_curves(races: Races) -> Picture:
+    """Test accuracy against steps on one data set, by plain descent."""
+    figure = Figure(figsize=(7.0, 4.8))
+    axes = figure.subplots(len(MODELS), len(SCALES), sharex=True, sharey=True, squeeze=False)
+    panels = zip(itertools.product(MODELS, enumerate(SCALES)), axes.flat, strict=True)
+    for (model, (line, scale)), ax in panels:
+        accuracy = races.results[Cell(FOCUS, model, "descent")].accuracy[:, line]
+        for loss, (name, colour) in enumerate(zip(NAMES, COLOURS, strict=True)):
+            low, middle, high = np.quantile(accuracy[:, loss], [0, 0.5, 1], axis=0)
+            ax.fill_between(races.looks, low, high, color=colour, alpha=0.2, lw=0)
+            ax.plot(races.looks, middle, color=colour, label=name)
+        ax.axhline(TARGETS[FOCUS], color=colours.INK, lw=0.8, ls=":")
+        ax.set_title(f"{model}, start × {scale:g}")
+        ax.set_xscale("symlog", linthresh=1)
+        ax.set_xticks([0, 1, 10, 100], ["0", "1", "10", "100"])
+        ax.set_xlim(0, STEPS)
+        ax.set_ylim(0, 1)
+    for ax in axes[-1]:
+        ax.set_xlabel("steps")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("test accuracy")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    return Picture(
+        figure,
+        f"Accuracy on the test part of {FOCUS} by plain descent, each loss (sums over the classes) "
+        f"with the step tuned for the start: median and range of {races.seeds} seeds. Dotted: the "
+        "target, which ends the race.",
+    )
+
+
+def draw_calibration(races: Races) -> Picture:
+    """Judgements at the end, before and after temperature scaling."""
+    figure = Figure(figsize=(7.0, 4.6))
+    panels = {
+        "calibration_error": "calibration error (ECE)",
+        "nll": "negative log-likelihood, nats",
+        "brier_score": "Brier score, sum",
+    }
+    axes = figure.subplots(1, len(panels), sharey=True)
+    for (measure, words), ax in zip(panels.items(), axes, strict=True):
+        for row, dataset in enumerate(TARGETS):
+            for loss, (name, colour) in enumerate(zip(NAMES, COLOURS, strict=True)):
+                before, after = (
+                    training.bootstrap(
+                        races.judged(measure, name, 1.0, after=after, dataset=dataset)
+                    )
+                    for after in (False, True)
+                )
+                place = -(len(NAMES) + 1) * row - loss
+                for (middle, low, high), offset in ((before, 0.0), (after, -0.28)):
+                    ax.plot([low, high], [place + offset] * 2, color=colour, lw=1.2)
+                    ax.plot(
+                        *(middle, place + offset, "o"),
+                        color=colour,
+                        markerfacecolor="white" if offset == 0 else colour,
+                    )
+        ax.set(xlabel=words, xscale="log")
+        ax.set_xticks(ticks := [0.01, 0.03, 0.1, 0.3, 1, 3], [f"{tick:g}" for tick in ticks])
+        ax.minorticks_off()
+        ax.grid(axis="y", visible=False)
+    axes[0].set_yticks(
+        [-(len(NAMES) + 1) * row - 1 for row in range(len(TARGETS))],
+        [dataset.replace("_", " ") for dataset in TARGETS],
+    )
+    figure.legend(
+        handles=[
+            *(Line2D([], [], color=c, label=n) for c, n in zip(COLOURS, NAMES, strict=True)),
+            Line2D([], [], color=colours.INK, marker="o", mfc="white", label="as trained"),
+            Line2D([], [], color=colours.INK, marker="o", label="temperature scaled"),
+        ],
+        loc="outside upper center",
+        ncols=2,
+    )
+    return Picture(
+        figure,
+        f"Test predictions after {STEPS} steps from the start × 1, mean over networks and "
+        "optimizers, each loss with the step tuned for speed, as trained and with the temperature "
+        f"fitted to the validation part; 95 % intervals over {races.seeds} seeds. Squared error on "
+        "logits trains scores and no log-probabilities: read as such they are far too timid, until "
+        "they are scaled. Where the few validation examples of iris and wine are all right, the "
+        "temperature is the lowest allowed, 1/20, and a mistake in the test is then dear.",
+    )
+
+
+def in_words(optimizer: str) -> str:
+    """The optimizer as a title says it."""
+    return "plain descent" if optimizer == "descent" else optimizer
+
+
+def target_words() -> str:
+    """The targets, as a caption says them."""
+    return ", ".join(f"{TARGETS[name]} ({name.replace('_', ' ')})" for name in TARGETS)
+
+
+def answer(races: Races) -> str:
+    """What came out, no stronger than its intervals."""
+
+    def pooled(loss: str, scale: float) -> str:
+        middle, low, high = ratio(races.pooled(races.log_ratio, loss, scale))
+        return f"{middle:.3g} [{low:.3g}, {high:.3g}]"
+
+    def sides(loss: str) -> tuple[int, int, int]:
+        intervals = [
+            ratio(races.log_ratio(cell, loss, scale))[1:]
+            for cell in races.results
+            for scale in SCALES
+        ]
+        above, below = sum(low > 1 for low, _ in intervals), sum(high < 1 for _, high in intervals)
+        return above, below, len(intervals)
+
+    brier, logits = NAMES[1:]
+    above, below, comparisons = sides(brier)
+    few = ", too few for a claim about speed," if races.seeds < 30 else ""
+    return (
+        f"Each with its own step, the Brier score takes {pooled(brier, 1.0)} times the steps of "
+        f"cross-entropy to a fixed accuracy from an ordinary start and {pooled(brier, 10.0)} times "
+        "from one whose logits are ten times as large, and squared error on logits "
+        f"{pooled(logits, 1.0)} and {pooled(logits, 10.0)} times (geometric means over "
+        f"{len(races.results)} races with 95 % intervals over {races.seeds} seeds{few} failures "
+        f"counted as {STEPS} steps). Race by race and start by start, {comparisons} comparisons "
+        f"with the Brier score, the interval lies on the side of cross-entropy in {above} and on "
+        f"the other side in {below}."
+    )
+
+
+def run(progress: Progress, seeds: int, keep: Keep) -> Finding:
+    """Check what has to hold, let all losses race everywhere, and compare."""
+    progress("gradients, curvature, least squares", 0.0)
+    with jax.enable_x64(True):
+        rows = [*of_gradients(), *of_curvature(), of_least_squares(), *of_the_mean()]
+    cells = list(itertools.starmap(Cell, itertools.product(TARGETS, MODELS, OPTIMIZERS)))
+    results = {}
+    work = np.array([WORK.get(cell.dataset, 1) for cell in cells])
+    for cell, done in zip(cells, (work.cumsum() - work) / work.sum(), strict=True):
+        progress(f"{cell.dataset}, {cell.model}, {in_words(cell.optimizer)}", done)
+        block = "-".join(cell).replace(" ", "_")
+        results[cell] = Result(**keep(block, partial(hold, cell, seeds)))
+    progress("pictures", 1.0)
+    races = Races(results, seeds)
+    return Finding(
+        answer(races),
+        [*rows, *of_protocol(races), *of_steps(races), *of_the_end(races)],
+        {
+            "race": draw_ratios(races),
+            "race_curves": draw_curves(races),
+            "race_steps": draw_tuning(races),
+            "race_calibration": draw_calibration(races),
+        },
+    )
