@@ -14,6 +14,7 @@ from pathlib import Path
 import jax
 import matplotlib.style
 import numpy as np
+import optax
 import pytest
 from matplotlib.figure import Figure
 
@@ -45,6 +46,9 @@ SIZES: dict[str, dict[str, object]] = {
         "FOCUS": "iris",
         "STEPS": 20,
         "POWERS": range(-2, 3),
+        # one program for all
+        "MODELS": dict.fromkeys(("linear", "hidden layer"), ()),
+        "OPTIMIZERS": dict.fromkeys(("descent", "Adam"), optax.identity()),
     },
 }
 """Constants of experiments that would take long here; `python -m experiments` has its own sizes."""
