@@ -1,8 +1,18 @@
 """How hard does each loss push, from confidently wrong to confidently right?
 
-One example with a one-hot target. Write a for the probability that Q = softmax(z) gives the truth,
-C for the number of classes, K = C − 1, and J = diag(q) − q qᵀ for the Jacobian of softmax. If the
-rest of Q lies evenly on the wrong classes, the logits feel
+First the smallest case, one neuron: a logit z, the probability σ = 1/(1 + e⁻ᶻ) that it gives to the
+answer yes, and yes is right. Its slope is σ′ = σ (1 − σ), which has nowhere more than a quarter.
+
+    squared error   L = (1 − σ)²    −dL/dz = 2 (1 − σ) σ′
+    cross-entropy   L = −ln σ       −dL/dz = (1/σ) σ′ = 1 − σ
+
+By the chain rule both gradients have σ′ in them, and σ′ is next to nothing wherever σ is sure of
+itself, be it right or wrong. Squared error keeps it. The logarithm has the slope 1/σ, which cancels
+what makes σ′ small at a confident mistake, and leaves the error 1 − σ alone.
+
+Then C classes, one example with a one-hot target. Write a for the probability that Q = softmax(z)
+gives the truth, K = C − 1, and J = diag(q) − q qᵀ for the Jacobian of softmax, which takes the
+place of σ′. If the rest of Q lies evenly on the wrong classes, the logits feel
 
     cross-entropy    dL/dz = q − p          ‖dL/dz‖ = (1 − a) √(C/K)
     squared error    dL/dz = 2J (q − p)     ‖dL/dz‖ = 2 a (1 − a)² (C/K)^{3/2}
@@ -12,22 +22,45 @@ classes. q − p is an eigenvector of J here, with the eigenvalue a(1 − a) C/K
 tells the two losses apart, and it vanishes at *both* ends: squared error hardly corrects a
 confident mistake, and near the right answer it stops pushing sooner. In between, a(1 − a)² has the
 derivative (1 − a)(1 − 3a), so squared error pushes hardest at a = 1/3, with (8/27)(C/K)^{3/2}. The
-number of classes enters through C/K alone.
+number of classes enters through C/K alone. With all the wrong mass on one class the others have no
+part in it: C = 2 in every formula.
 
-With all the wrong mass on one class the others have no part in it: C = 2 in every formula.
+Other losses stand between the two or beside them. With wrong mass even all their gradients point
+the same way, and one number tells them apart, the push −dL/dz of the truth:
+
+    cross-entropy   1 − a            generalised cross-entropy   a^γ (1 − a)
+    squared error   2a (1 − a)² C/K  absolute error (mean)       2a (1 − a)/C
+    focal loss, γ = 2                (1 − a)² (1 − a − 2a ln a)
+
+If the wrong mass is uneven, squared error does what cross-entropy never does: it pushes a *wrong*
+logit up. With β = Σ q² over the wrong classes its gradient there is 2 qⱼ (qⱼ + a(1 − a) − β), which
+is negative for a minor mistake in the shadow of a major one.
 
 Predictions:
 
+- One neuron, logits from −30 to 30: the push by automatic differentiation is 1 − σ for
+  cross-entropy and 2 (1 − σ) σ′ for squared error, within 1e-12 of its size.
+- Of the multiples of 1/300 it is σ = 1/3 at which the squared error of the neuron pushes hardest,
+  with 8/27 = 0.296296, and σ = 1/2 at which its push comes nearest to that of cross-entropy, being
+  0.5 of it, both within 1e-12. Ten logits behind, z = −10, it is 9.07916e-05 of it.
 - The gradient norm by automatic differentiation is that of the closed form, within 1e-12 of its
   size, in float64, from p_true = 1e-12 to 1 − 1e-12, for 2, 3, 10 and 1000 classes with even wrong
-  mass, and for wrong mass on one of 1000 classes.
-- Of the multiples of 1/3000 it is p_true = 1/3 at which squared error pushes hardest, with a norm
-  of 0.838052, 0.544331, 0.347026 and 0.296741 for 2, 3, 10 and 1000 classes, within 1e-12.
+  mass, and for wrong mass on one of 3, 10 and 1000 classes.
+- Of the multiples of 1/300 it is p_true = 1/3 at which squared error pushes hardest, with a norm
+  of 0.838052, 0.544331, 0.347026 and 0.296741 for 2, 3, 10 and 1000 classes, within 1e-12; with
+  wrong mass on one class it is that of 2.
 - At p_true = 1/2 the norm of squared error over that of cross-entropy is C/(2K): 1, 0.75, 0.555556
-  and 0.500501, within 1e-12.
+  and 0.500501, within 1e-12. Of 2 classes it is 4e-12 at either end, 1e-12 and 1 − 1e-12.
 - At p_true = 1e-12 cross-entropy pushes with √(C/K): 1.41421, 1.22474, 1.05409 and 1.0005.
-- Towards the ends, log–log, within 1e-9: the norm has the slope 0 against p_true for cross-entropy
-  and 1 for squared error, and against 1 − p_true the slopes 1 and 2.
+- The pushes of all six losses are those of the formulas, within 1e-12 of their size.
+- Towards the ends, log–log, within 1e-9: against p_true the push has the slope 0 for cross-entropy
+  and the focal loss, 0.5 and 0.7 for generalised cross-entropy of these exponents, 1 for absolute
+  and for squared error; against 1 − p_true it has the slope 1 for all of them but squared error, 2,
+  and the focal loss, 3.
+- Q = (0.1, 0.8, 0.1), the first being right: the gradient of the third logit is 0.1 for
+  cross-entropy and −0.092 for squared error. Squared error pushes up those wrong logits, and only
+  those, that the criterion names, on a grid of the triangle of 3 classes: in 1 − π/(3√3) = 0.3954
+  of its area there is one, within 0.005. Cross-entropy pushes up 0.
 """
 
 import math
@@ -36,61 +69,207 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
+from experiments import _colours as colours
 from experiments._claims import Finding, Picture, Progress, Row, claim
 from jaxent import gradients, losses, plots, theory
-from jaxent.gradients import GradientProfile
+from jaxent.gradients import GradientField, GradientProfile
 
 CROSS_ENTROPY = losses.softmax_cross_entropy
 SQUARED_ERROR = losses.softmax_brier_score
+# of exponent 0.7, as nobody says another one
+GENERALIZED_CROSS_ENTROPY = losses.generalized_cross_entropy
+MILD_GENERALIZED_CROSS_ENTROPY = partial(losses.generalized_cross_entropy, exponent=0.5)
+ABSOLUTE_ERROR = losses.softmax_mean_absolute_error
+FOCAL_LOSS = losses.softmax_focal_loss
+BINARY_CROSS_ENTROPY = losses.sigmoid_binary_cross_entropy
+BINARY_SQUARED_ERROR = losses.sigmoid_squared_error
 Loss = Callable[[Array, Array], Array]
 
 CLASSES = 2, 3, 10, 1000
 # The points are ln a/(1 − a), which keeps the digits of 1 − a: half decades from end to end, then
 # the probabilities in between, evenly.
 FROM_END_TO_END = np.log(1e12) * np.linspace(-1, 1, 49)
-MULTIPLES = np.arange(1, 3000) / 3000
-LOG_ODDS = np.append(FROM_END_TO_END, np.log(MULTIPLES) - np.log1p(-MULTIPLES))
+MULTIPLES = np.arange(1, 300) / 300
+IN_LOG_ODDS = np.log(MULTIPLES) - np.log1p(-MULTIPLES)
+LOG_ODDS = np.append(FROM_END_TO_END, IN_LOG_ODDS)
 END_TO_END, IN_BETWEEN = slice(0, 49), slice(49, None)
 ONE_HALF = 24
-BLUE, VERMILION = "#0072B2", "#D55E00"
-CAPTION = (
-    "The norm of the gradient that the logits feel. In between: squared error pushes hardest where "
-    "the truth has 1/3, whatever the number of classes C. At both ends: cross-entropy pushes a "
-    "confident mistake with all its force and squared error in proportion to a; near the right "
-    "answer squared error fades twice as fast, in decades."
-)
+NEURON_LOGITS = np.linspace(-30, 30, 241)
+TEN_BEHIND = 80
+RESOLUTION = 200
+SECONDS = 6
+
+# One neuron
+
+
+class Neuron(NamedTuple):
+    """How hard each loss pushes the logit of one neuron up, where yes is right."""
+
+    logits: np.ndarray
+    cross_entropy: np.ndarray
+    squared_error: np.ndarray
+    expected_cross_entropy: np.ndarray
+    expected_squared_error: np.ndarray
+
+
+def sigmoid(logits: ArrayLike) -> np.ndarray:
+    """σ, and of −z what is left to 1 with all its digits."""
+    return 1 / (1 + np.exp(-np.asarray(logits, float)))
+
+
+@partial(jax.jit, static_argnums=0)
+def neuron_push(loss: Loss, logits: Array) -> Array:
+    """−dL/dz at each of the logits."""
+    return -jax.grad(lambda z: loss(z, jnp.ones_like(z)).sum())(logits)
+
+
+def neuron(logits: np.ndarray) -> Neuron:
+    """Measure, and work out."""
+    truth, rest = sigmoid(logits), sigmoid(-logits)
+    return Neuron(
+        logits=logits,
+        cross_entropy=np.asarray(neuron_push(BINARY_CROSS_ENTROPY, logits)),
+        squared_error=np.asarray(neuron_push(BINARY_SQUARED_ERROR, logits)),
+        expected_cross_entropy=rest,
+        expected_squared_error=2 * rest * (truth * rest),
+    )
+
+
+def of_neuron(far: Neuron, between: Neuron) -> list[Row]:
+    """The two pushes against the formulas, where squared error pushes most, and how it compares."""
+    hardest = between.squared_error.argmax()
+    ratios = between.squared_error / between.cross_entropy
+    nearest = ratios.argmax()
+    return [
+        *(
+            claim(
+                f"one neuron, {name}: largest relative difference of the push from the formula, "
+                "logits from −30 to 30",
+                predicted=0,
+                measured=np.abs(measured / expected - 1).max(),
+                tolerance=1e-12,
+            )
+            for name, measured, expected in (
+                ("cross-entropy", far.cross_entropy, far.expected_cross_entropy),
+                ("squared error", far.squared_error, far.expected_squared_error),
+            )
+        ),
+        claim(
+            "one neuron, squared error: of the multiples of 1/300, the σ where it pushes hardest",
+            predicted=1 / 3,
+            measured=MULTIPLES[hardest],
+        ),
+        claim(
+            "one neuron, squared error: its hardest push, 8/27",
+            predicted=8 / 27,
+            measured=between.squared_error[hardest],
+            tolerance=1e-12,
+        ),
+        claim(
+            "one neuron: of the multiples of 1/300, the σ where squared error over cross-entropy "
+            "is largest",
+            predicted=1 / 2,
+            measured=MULTIPLES[nearest],
+        ),
+        claim(
+            "one neuron: squared error over cross-entropy, at most",
+            predicted=2 * 0.25,
+            measured=ratios[nearest],
+            tolerance=1e-12,
+        ),
+        claim(
+            "one neuron: squared error over cross-entropy at z = −10, 2σ′",
+            predicted=2 * sigmoid(-10) * sigmoid(10),
+            measured=far.squared_error[TEN_BEHIND] / far.cross_entropy[TEN_BEHIND],
+            tolerance=1e-12,
+        ),
+    ]
+
+
+# Many classes
 
 
 class Law(NamedTuple):
-    """A loss, the closed form of its gradient norm (margin, number of classes), and a colour."""
+    """A loss, and what theory says of its push.
+
+    Attributes:
+        loss: What pushes.
+        push: −dL/dz of the truth, wrong mass even, of (margin, number of classes).
+        slopes: Of ln push against ln p_true, as p_true → 0, and ln(1 − p_true), as p_true → 1.
+        colour: Of the loss.
+    """
 
     loss: Loss
-    closed_form: Callable[[ArrayLike, int], Array]
+    push: Callable[[ArrayLike, float], Array]
+    slopes: tuple[float, float]
     colour: str
 
 
 def laws() -> dict[str, Law]:
-    """The two losses by name."""
+    """All of them by name, from the one that pushes a confident mistake most."""
+
+    def generalized(exponent: float) -> Callable[[ArrayLike, float], Array]:
+        return partial(theory.generalized_cross_entropy_push, exponent=exponent)
+
     return {
-        "cross-entropy": Law(CROSS_ENTROPY, jax.jit(theory.cross_entropy_gradient_norm), BLUE),
-        "squared error": Law(SQUARED_ERROR, jax.jit(theory.brier_score_gradient_norm), VERMILION),
+        "focal loss": Law(
+            FOCAL_LOSS,
+            partial(theory.focal_loss_push, gamma=2.0),
+            (0.0, 3.0),
+            colours.FOCAL_LOSS,
+        ),
+        "cross-entropy": Law(
+            CROSS_ENTROPY, theory.cross_entropy_push, (0.0, 1.0), colours.CROSS_ENTROPY
+        ),
+        "generalised cross-entropy of exponent 0.5": Law(
+            MILD_GENERALIZED_CROSS_ENTROPY,
+            generalized(0.5),
+            (0.5, 1.0),
+            colours.MILD_GENERALIZED_CROSS_ENTROPY,
+        ),
+        "generalised cross-entropy of exponent 0.7": Law(
+            GENERALIZED_CROSS_ENTROPY,
+            generalized(0.7),
+            (0.7, 1.0),
+            colours.GENERALIZED_CROSS_ENTROPY,
+        ),
+        "squared error": Law(
+            SQUARED_ERROR, theory.brier_score_push, (1.0, 2.0), colours.SQUARED_ERROR
+        ),
+        "absolute error": Law(
+            ABSOLUTE_ERROR, theory.mean_absolute_error_push, (1.0, 1.0), colours.ABSOLUTE_ERROR
+        ),
     }
 
 
-def profile(
-    loss: Loss, num_classes: int, wrong_mass: Literal["even", "one"] = "even"
-) -> GradientProfile:
+NORMS = {
+    "cross-entropy": theory.cross_entropy_gradient_norm,
+    "squared error": theory.brier_score_gradient_norm,
+}
+"""The closed forms of ‖dL/dz‖ of the two that are compared, of (margin, number of classes)."""
+
+
+# a program that runs once, compiled in half the time
+@partial(
+    jax.jit,
+    static_argnums=(0, 1, 2),
+    compiler_options={"xla_backend_optimization_level": 0},
+)
+def profile(loss: Loss, num_classes: int, wrong_mass: Literal["even", "one"]) -> GradientProfile:
     """What automatic differentiation finds at LOG_ODDS."""
     holders = num_classes - 1 if wrong_mass == "even" else 1
-    measure = partial(gradients.gradient_profile, loss, num_classes, wrong_mass=wrong_mass)
-    measured = jax.jit(lambda margin: measure(margin=margin))(-LOG_ODDS - np.log(holders))
-    return jax.tree.map(np.asarray, measured)
+    return gradients.gradient_profile(
+        loss, num_classes, wrong_mass=wrong_mass, margin=jnp.asarray(-LOG_ODDS - np.log(holders))
+    )
 
 
 def part(measured: GradientProfile, points: slice) -> GradientProfile:
@@ -98,43 +277,52 @@ def part(measured: GradientProfile, points: slice) -> GradientProfile:
     return jax.tree.map(lambda readings: readings[points], measured)
 
 
-def agreement(
-    name: str, law: Law, even: Mapping[int, GradientProfile], on_one: GradientProfile
-) -> list[Row]:
-    """Automatic differentiation against the closed form, at every point."""
+Profiles = Mapping[str, Mapping[int, GradientProfile]]
+"""By the name of the loss and the number of classes."""
 
-    def largest_difference(measured: GradientProfile, num_classes: int) -> float:
-        expected = law.closed_form(measured.margin, num_classes)
+
+def of_norms(even: Profiles, on_one: Profiles) -> list[Row]:
+    """Automatic differentiation against the closed form of the norm, at every point."""
+
+    def largest_difference(name: str, measured: GradientProfile, classes: int) -> float:
+        expected = NORMS[name](measured.margin, classes)
         return np.max(np.abs(measured.gradient_norm / expected - 1))
 
-    return [
-        claim(
-            f"{name}: largest relative difference of the gradient norm from the closed form, "
-            "2, 3, 10 and 1000 classes",
-            predicted=0,
-            measured=np.max([largest_difference(even[classes], classes) for classes in CLASSES]),
-            tolerance=1e-12,
-        ),
-        claim(
-            f"{name}: the same, wrong mass on one of 1000 classes",
-            predicted=0,
-            measured=largest_difference(on_one, 2),
-            tolerance=1e-12,
-        ),
-    ]
+    rows = []
+    for name in NORMS:
+        rows += [
+            claim(
+                f"{name}: largest relative difference of the gradient norm from the closed form, "
+                "2, 3, 10 and 1000 classes",
+                predicted=0,
+                measured=max(
+                    largest_difference(name, measured, classes)
+                    for classes, measured in even[name].items()
+                ),
+                tolerance=1e-12,
+            ),
+            claim(
+                f"{name}: the same, wrong mass on one of 3, 10 and 1000 classes",
+                predicted=0,
+                measured=max(
+                    largest_difference(name, measured, 2) for measured in on_one[name].values()
+                ),
+                tolerance=1e-12,
+            ),
+        ]
+    return rows
 
 
-def landmarks(
-    cross_entropy: Mapping[int, GradientProfile], squared_error: Mapping[int, GradientProfile]
-) -> list[Row]:
-    """Where squared error pushes hardest, how the two compare at 1/2, and cross-entropy's most."""
+def landmarks(even: Profiles, on_one: Profiles) -> list[Row]:
+    """Where squared error pushes hardest, how the two compare, and cross-entropy's most."""
+    cross_entropy, squared_error = (even[name] for name in NORMS)
     rows = []
     for classes in CLASSES:
         norms = squared_error[classes].gradient_norm[IN_BETWEEN]
         hardest = norms.argmax()
         rows += [
             claim(
-                f"squared error: of the multiples of 1/3000, the p_true where it pushes hardest, "
+                "squared error: of the multiples of 1/300, the p_true where it pushes hardest, "
                 f"{classes} classes",
                 predicted=1 / 3,
                 measured=MULTIPLES[hardest],
@@ -146,6 +334,16 @@ def landmarks(
                 tolerance=1e-12,
             ),
         ]
+    largest = [found.gradient_norm[IN_BETWEEN].max() for found in on_one["squared error"].values()]
+    rows.append(
+        claim(
+            "squared error: its largest gradient norm, wrong mass on one of 3, 10 and 1000 "
+            "classes, the least of them",
+            predicted=theory.largest_brier_score_gradient_norm(2),
+            measured=min(largest),
+            tolerance=1e-12,
+        )
+    )
     for classes in CLASSES:
         ratios = squared_error[classes].gradient_norm / cross_entropy[classes].gradient_norm
         rows.append(
@@ -154,6 +352,16 @@ def landmarks(
                 predicted=theory.gradient_norm_ratio(-np.log(classes - 1.0), classes),
                 measured=ratios[ONE_HALF],
                 tolerance=1e-12,
+            )
+        )
+    ratios = squared_error[2].gradient_norm / cross_entropy[2].gradient_norm
+    for end, words in (0, "1e-12"), (END_TO_END.stop - 1, "1 − 1e-12"):
+        rows.append(
+            claim(
+                f"squared error over cross-entropy at p_true = {words}, 2 classes",
+                predicted=theory.gradient_norm_ratio(-LOG_ODDS[end], 2),
+                measured=ratios[end],
+                relative_tolerance=1e-12,
             )
         )
     for classes in CLASSES:
@@ -168,47 +376,160 @@ def landmarks(
     return rows
 
 
-def slopes(
-    name: str, predicted: tuple[float, float], measured: Mapping[int, GradientProfile]
-) -> list[Row]:
-    """How the norm falls towards each end; of all numbers of classes the one furthest off."""
-    ln_truth, ln_rest = (-np.log1p(np.exp(sign * FROM_END_TO_END)) for sign in (-1, 1))
+def of_pushes(by_name: Mapping[str, Law], even: Profiles) -> list[Row]:
+    """Every push against its formula, and how it falls towards each end."""
     rows = []
-    for against, logarithm, end, slope in (
-        ("p_true", ln_truth, slice(0, 2), predicted[0]),
-        ("1 − p_true", ln_rest, slice(-2, None), predicted[1]),
-    ):
-        norms = np.log([curve.gradient_norm[END_TO_END][end] for curve in measured.values()])
-        found = np.diff(norms)[:, 0] / np.diff(logarithm[end])
+    for name, law in by_name.items():
+        differences = [
+            -measured.true_class_gradient / law.push(measured.margin, classes) - 1
+            for classes, measured in even[name].items()
+        ]
         rows.append(
             claim(
-                f"{name}: slope of the norm against {against} on log–log, towards 1e-12",
-                predicted=slope,
-                measured=found[np.abs(found - slope).argmax()],
-                tolerance=1e-9,
+                f"{name}: largest relative difference of the push from the formula, 2, 3, 10 and "
+                "1000 classes",
+                predicted=0,
+                measured=np.max(np.abs(differences)),
+                tolerance=1e-12,
             )
         )
+    ln_truth, ln_rest = (-np.log1p(np.exp(sign * FROM_END_TO_END)) for sign in (-1, 1))
+    for name, law in by_name.items():
+        for against, logarithm, end, slope in (
+            ("p_true", ln_truth, slice(0, 2), law.slopes[0]),
+            ("1 − p_true", ln_rest, slice(-2, None), law.slopes[1]),
+        ):
+            pushes = [
+                -measured.true_class_gradient[END_TO_END][end] for measured in even[name].values()
+            ]
+            found = np.diff(np.log(pushes))[:, 0] / np.diff(logarithm[end])
+            rows.append(
+                claim(
+                    f"{name}: slope of the push against {against} on log–log, towards 1e-12; of "
+                    "all numbers of classes the one furthest off",
+                    predicted=slope,
+                    measured=found[np.abs(found - slope).argmax()],
+                    tolerance=1e-9,
+                )
+            )
     return rows
 
 
-def draw_in_between(ax: Axes, profiles: Mapping[str, Mapping[int, GradientProfile]]) -> None:
+# Wrong logits that are pushed up
+
+
+@partial(jax.jit, static_argnums=0)
+def field_of(loss: Loss) -> GradientField:
+    """The gradients all over the triangle of three classes, the first being right."""
+    return gradients.gradient_field(loss, jnp.eye(3)[0], resolution=RESOLUTION)
+
+
+@partial(jax.jit, static_argnums=0)
+def gradient_in_the_shadow(loss: Loss, q: Array) -> Array:
+    """dL/dz of the third class."""
+    return gradients.logit_gradient(loss, jnp.log(q), jnp.eye(3)[0])[2]
+
+
+def of_upward_pushes(entropy: GradientField, squared: GradientField) -> list[Row]:
+    """An example, the criterion at every point, and how much of the triangle it is."""
+    q = jnp.array([0.1, 0.8, 0.1])
+    up, up_by_entropy = (np.asarray(field.gradients[:, 1:]) < 0 for field in (squared, entropy))
+    criterion = np.asarray(jax.vmap(partial(theory.brier_score_pushes_up, label=0))(squared.q))
+    return [
+        claim(
+            "Q = (0.1, 0.8, 0.1), cross-entropy: gradient of the third logit",
+            predicted=theory.cross_entropy_logit_gradient(q, jnp.eye(3)[0])[2],
+            measured=gradient_in_the_shadow(CROSS_ENTROPY, q),
+            tolerance=1e-12,
+        ),
+        claim(
+            "Q = (0.1, 0.8, 0.1), squared error: gradient of the third logit",
+            predicted=theory.brier_score_logit_gradient(q, jnp.eye(3)[0])[2],
+            measured=gradient_in_the_shadow(SQUARED_ERROR, q),
+            tolerance=1e-12,
+        ),
+        claim(
+            f"squared error, 3 classes: of {up.size} wrong logits on a grid, those of which the "
+            "gradient and the criterion say different things",
+            predicted=0,
+            measured=np.sum(up != criterion[:, 1:]),
+        ),
+        claim(
+            "squared error, 3 classes: share of the triangle where it pushes a wrong logit up, "
+            "1 − π/(3√3)",
+            predicted=1 - math.pi / (3 * math.sqrt(3)),
+            measured=up.any(axis=1).mean(),
+            tolerance=0.005,
+        ),
+        claim(
+            f"cross-entropy, 3 classes: of {up.size} wrong logits on a grid, those pushed up",
+            predicted=0,
+            measured=up_by_entropy.sum(),
+        ),
+    ]
+
+
+# Pictures
+
+
+def draw_neuron(far: Neuron) -> Picture:
+    """σ and its slope, and beside them the two pushes."""
+    figure = Figure(figsize=(7.2, 3.6))
+    left, right = figure.subplots(1, 2)
+    shown = np.abs(far.logits) <= 10
+    z = far.logits[shown]
+    truth, rest = sigmoid(z), sigmoid(-z)
+    left.plot(z, truth, color=colours.INK)
+    left.plot(z, truth * rest, "--", color=colours.INK)
+    left.text(1.7, 0.8, "σ = 1/(1 + e⁻ᶻ),\nthe probability\nthat it gives to yes", va="top")
+    left.text(1.9, 0.16, "σ′ = σ (1 − σ),\nthe slope of σ")
+    left.set(title="one neuron", ylim=(0, 1.06))
+    for measured, expected, colour in (
+        (far.cross_entropy, far.expected_cross_entropy, colours.CROSS_ENTROPY),
+        (far.squared_error, far.expected_squared_error, colours.SQUARED_ERROR),
+    ):
+        right.plot(z, expected[shown], color=colour)
+        right.plot(z[::4], measured[shown][::4], "o", color=colour, markersize=4)
+    right.text(-1.2, 0.88, "cross-entropy −ln σ:\n1 − σ, without σ′", color=colours.CROSS_ENTROPY)
+    right.text(1.6, 0.28, "squared error\n(1 − σ)²:\n2 (1 − σ) σ′", color=colours.SQUARED_ERROR)
+    right.text(-9.6, 0.3, "dots: jax.grad\nlines: formulas", fontsize="small")
+    right.set(title="how hard a loss pushes z up", ylim=(0, 1.06), ylabel="push −dL/dz")
+    for ax in (left, right):
+        ax.set_xlim(-10, 10)
+        ax.set_xticks([-10, -5, 0, 5, 10])
+        ax.set_xlabel("← sure and wrong   logit z   sure and right →")
+    return Picture(
+        figure,
+        "One neuron, for which yes is the right answer. Both losses have the slope σ′ in their "
+        "gradient, by the chain rule. Cross-entropy divides it by σ, so that a confident mistake, "
+        "on the left, is pushed with all the force there is; squared error leaves it alone.",
+    )
+
+
+def draw_in_between(ax: Axes, profiles: Profiles) -> None:
     """All numbers of classes on linear scales."""
-    for name, law in laws().items():
+    for name, closed_form in NORMS.items():
+        colour = laws()[name].colour
         for classes in CLASSES:
             curve = part(profiles[name][classes], IN_BETWEEN)
-            dots = part(curve, slice(99, None, 100))
-            ax.plot(curve.p_true, law.closed_form(curve.margin, classes), color=law.colour, lw=1)
-            ax.plot(dots.p_true, dots.gradient_norm, "o", color=law.colour, markersize=3)
+            dots = part(curve, slice(9, None, 10))
+            ax.plot(curve.p_true, closed_form(curve.margin, classes), color=colour, lw=1)
+            ax.plot(dots.p_true, dots.gradient_norm, "o", color=colour, markersize=3)
     small = partial(ax.text, fontsize="x-small")
     for classes in CLASSES:
         start = math.sqrt(classes / (classes - 1))
         top = float(theory.largest_brier_score_gradient_norm(classes))
-        small(-0.03, start, f"C = {classes}", color=BLUE, ha="right", va="center")
+        small(-0.03, start, f"C = {classes}", color=colours.CROSS_ENTROPY, ha="right", va="center")
         # There is no room for the last between its curve and the one above.
         shift, alignment = (-0.02, "top") if classes == CLASSES[-1] else (0.01, "bottom")
-        small(1 / 3, top + shift, f"{classes}", color=VERMILION, ha="center", va=alignment)
-    ax.text(0.52, 0.95, "cross-entropy", color=BLUE)
-    ax.text(1 / 3, 0.1, "squared error", color=VERMILION, ha="center")
+        small(
+            *(1 / 3, top + shift, f"{classes}"),
+            color=colours.SQUARED_ERROR,
+            ha="center",
+            va=alignment,
+        )
+    ax.text(0.52, 0.95, "cross-entropy", color=colours.CROSS_ENTROPY)
+    ax.text(1 / 3, 0.1, "squared error", color=colours.SQUARED_ERROR, ha="center")
     ax.set_title("in between", loc="left")
     ax.set_xlabel("probability a of the truth")
     ax.set_ylabel("gradient norm ‖dL/dz‖")
@@ -217,20 +538,21 @@ def draw_in_between(ax: Axes, profiles: Mapping[str, Mapping[int, GradientProfil
     ax.set_ylim(0, 1.5)
 
 
-def draw_both_ends(ax: Axes, profiles: Mapping[str, Mapping[int, GradientProfile]]) -> None:
+def draw_both_ends(ax: Axes, profiles: Profiles) -> None:
     """The fewest and the most classes on scales that show the ends."""
-    for name, law in laws().items():
-        for classes, fill in (CLASSES[0], law.colour), (CLASSES[-1], "white"):
+    for name, closed_form in NORMS.items():
+        colour = laws()[name].colour
+        for classes, fill in (CLASSES[0], colour), (CLASSES[-1], "white"):
             curve = part(profiles[name][classes], END_TO_END)
             dots = part(curve, slice(None, None, 2))
-            ax.plot(curve.p_true, law.closed_form(curve.margin, classes), color=law.colour, lw=1)
+            ax.plot(curve.p_true, closed_form(curve.margin, classes), color=colour, lw=1)
             plots.plot_gradient_profile(
-                ax, dots, color=law.colour, marker="o", markerfacecolor=fill, linestyle="", zorder=3
+                ax, dots, color=colour, marker="o", markerfacecolor=fill, linestyle="", zorder=3
             )
-    ax.text(1e-12, 1e1, "cross-entropy", color=BLUE)
-    ax.text(1 - 1e-6, 1e-5, "∝ 1 − a", color=BLUE)
-    ax.text(1e-6, 1e-9, "squared error ∝ a", color=VERMILION, va="top")
-    ax.text(1 - 1e-6, 1e-16, "∝ (1 − a)²", color=VERMILION, ha="right")
+    ax.text(1e-12, 1e1, "cross-entropy", color=colours.CROSS_ENTROPY)
+    ax.text(1 - 1e-6, 1e-5, "∝ 1 − a", color=colours.CROSS_ENTROPY)
+    ax.text(1e-6, 1e-9, "squared error ∝ a", color=colours.SQUARED_ERROR, va="top")
+    ax.text(1 - 1e-6, 1e-16, "∝ (1 − a)²", color=colours.SQUARED_ERROR, ha="right")
     ax.text(
         *(0.03, 0.04),
         f"● {CLASSES[0]} classes, ○ {CLASSES[-1]} classes\ndots: jax.grad\nlines: closed forms\n"
@@ -248,27 +570,190 @@ def draw_both_ends(ax: Axes, profiles: Mapping[str, Mapping[int, GradientProfile
     ax.set_ylim(top=1e3)
 
 
+def draw_norms(even: Profiles) -> Picture:
+    """Both losses in between and at both ends."""
+    figure = Figure(figsize=(7.2, 3.9))
+    in_between, both_ends = figure.subplots(1, 2, width_ratios=[1, 1.15])
+    draw_in_between(in_between, even)
+    draw_both_ends(both_ends, even)
+    return Picture(
+        figure,
+        "The norm of the gradient that the logits feel. In between: squared error pushes hardest "
+        "where the truth has 1/3, whatever the number of classes C. At both ends: cross-entropy "
+        "pushes a confident mistake with all its force and squared error in proportion to a; near "
+        "the right answer squared error fades twice as fast, in decades.",
+    )
+
+
+def on_log_odds(ax: Axes, exponent: int) -> None:
+    """The probability of the truth on a logit axis, both ends shown to 10^−exponent."""
+    ax.set_xscale("logit")
+    ax.xaxis.set_minor_locator(NullLocator())
+    ends = f"$10^{{-{exponent}}}$", "½", f"$1-10^{{-{exponent}}}$"
+    ax.set_xticks([10.0**-exponent, 0.5, 1 - 10.0**-exponent], ends)
+    ax.set_xlim(10.0**-exponent, 1 - 10.0**-exponent)
+    ax.set_xlabel("probability a of the truth")
+
+
+def draw_ratio(even: Profiles, on_one: Profiles) -> Picture:
+    """Squared error over cross-entropy, for every number of classes and both spreads."""
+    figure = Figure(figsize=(6.0, 3.6))
+    ax = figure.subplots()
+    look = {"color": colours.SQUARED_ERROR, "markersize": 4, "linestyle": ""}
+    log_odds = np.linspace(-16, 16, 321)
+
+    def ratios(profiles: Profiles, classes: int) -> np.ndarray:
+        cross_entropy, squared_error = (profiles[name][classes] for name in NORMS)
+        return np.divide(squared_error.gradient_norm, cross_entropy.gradient_norm)[END_TO_END]
+
+    p_true = sigmoid(FROM_END_TO_END)
+    for classes in CLASSES:
+        expected = theory.gradient_norm_ratio(-log_odds - np.log(classes - 1), classes)
+        ax.plot(sigmoid(log_odds), expected, color=colours.SQUARED_ERROR, lw=1)
+        ax.plot(p_true, ratios(even, classes), marker="o", **look)
+        largest = classes / (2 * (classes - 1))
+        shift, alignment = (-0.1, "top") if classes == CLASSES[-1] else (0.02, "bottom")
+        words = f"C = {classes}"
+        ax.text(0.5, largest + shift, words, fontsize="x-small", ha="center", va=alignment)
+    for classes in on_one["squared error"]:
+        ax.plot(p_true, ratios(on_one, classes), marker="o", markerfacecolor="white", **look)
+    ax.text(
+        *(0.02, 0.97),
+        "● wrong mass even\n○ on one of 3, 10, 1000 classes:\n    as if C = 2\n"
+        "dots: jax.grad\nlines: 2a (1 − a) C/(C − 1)\nlosses: sums over classes",
+        transform=ax.transAxes,
+        va="top",
+        fontsize="small",
+    )
+    on_log_odds(ax, 4)
+    ax.set_ylim(0, 1.12)
+    ax.set_ylabel("gradient norm of squared error,\nin that of cross-entropy")
+    return Picture(
+        figure,
+        "The factor that squared error has and cross-entropy has not: the eigenvalue of the "
+        "softmax Jacobian, twice. It vanishes at both ends, for any number of classes C, and where "
+        "it is largest, at a = ½, it is 1 for two classes and ½ for many.",
+    )
+
+
+LABELS = {
+    "focal loss": ("focal loss, γ = 2", 6),
+    "cross-entropy": ("cross-entropy", -6),
+    "generalised cross-entropy of exponent 0.5": ("generalised cross-entropy\nof exponent ½", 0),
+    "generalised cross-entropy of exponent 0.7": ("generalised cross-entropy\nof exponent 0.7", 0),
+    "squared error": ("squared error", 3),
+    "absolute error": ("absolute error", -3),
+}
+"""What stands at the left end of each line, and how many points above it."""
+
+
+def draw_pushes(by_name: Mapping[str, Law], even: Profiles) -> Picture:
+    """All the losses, for two classes."""
+    figure = Figure(figsize=(7.2, 4.4))
+    ax = figure.subplots()
+    log_odds = np.linspace(-16, 16, 321)
+    for name, law in by_name.items():
+        ax.plot(sigmoid(log_odds), law.push(-log_odds, 2), color=law.colour)
+        dots = part(even[name][2], slice(0, END_TO_END.stop, 2))
+        ax.plot(dots.p_true, -dots.true_class_gradient, "o", color=law.colour)
+
+        words, points = LABELS[name]
+        ax.annotate(
+            words,
+            (1e-6, law.push(np.log(1e6 - 1), 2)),
+            xytext=(-7, points),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            fontsize="small",
+            color=law.colour,
+        )
+    label = partial(ax.text, fontsize="small", va="center")
+    label(1 - 1e-2, 0.5, "cross-entropy, generalised\nand absolute error: ∝ 1 − a")
+    label(1 - 6e-5, 4e-7, "squared error:\n∝ (1 − a)²", color=by_name["squared error"].colour)
+    label(0.6, 1e-9, "focal loss:\n∝ (1 − a)³", color=by_name["focal loss"].colour)
+    ax.text(
+        *(0.03, 0.04),
+        "2 classes\ndots: jax.grad\nlines: formulas\n"
+        "squared error: sum over classes\nabsolute error: mean over classes",
+        transform=ax.transAxes,
+        fontsize="small",
+    )
+    ax.yaxis.tick_right()
+    ax.yaxis.set_label_position("right")
+    ax.spines["right"].set_visible(True)
+    ax.spines["left"].set_visible(False)
+    on_log_odds(ax, 6)
+    ax.set_yscale("log")
+    ax.set_ylim(1e-12, 1e2)
+    ax.set_ylabel("push of the truth −dL/dz")
+    return Picture(
+        figure,
+        "How hard each loss pushes the logit of the truth up. Left, sure and wrong: cross-entropy "
+        "and the focal loss push with all their force, the others with a power of a, which is why "
+        "they forgive wrong labels and are slow to unlearn. Right, sure and right: squared error "
+        "and the focal loss lose interest before the others do.",
+    )
+
+
+def draw_upward(entropy: GradientField, squared: GradientField) -> Picture:
+    """The lesser gradient of the two wrong logits, all over the triangle."""
+    figure = Figure(figsize=(7.2, 3.5))
+    left, right = (figure.add_subplot(1, 2, i, projection="ternary") for i in (1, 2))
+    norm = Normalize(-0.3, 0.3)
+    for ax, name, field in (
+        (left, "cross-entropy", entropy),
+        (right, "squared error, sum over classes", squared),
+    ):
+        lesser = np.asarray(field.gradients[:, 1:]).min(axis=1)
+        corners = ("truth", "wrong", "wrong")
+        coloured, _ = plots.plot_simplex_map(ax, field.q, lesser, norm=norm, class_names=corners)
+        ax.set_title(name)
+        if ax is right:
+            figure.colorbar(
+                coloured,
+                ax=[left, right],
+                label="dL/dz of a wrong logit,\nthe lesser of the two",
+                extend="max",
+            )
+    return Picture(
+        figure,
+        "Every point is a prediction Q over three classes, the truth on top. Where it is purple, "
+        "descent pushes both wrong logits down. Where it is orange, and only squared error is, one "
+        "wrong logit is pushed up: the lesser mistake gains on the way, in the shadow of the "
+        "greater one.",
+    )
+
+
 def run(progress: Progress) -> Finding:
     """Measure the gradients, hold them to the closed forms, and draw both."""
-    profiles: dict[str, dict[int, GradientProfile]] = {}
-    rows = []
+    by_name = laws()
+    even: dict[str, dict[int, GradientProfile]] = {}
     with jax.enable_x64(True):
-        for name, law in laws().items():
-            progress(name)
-            profiles[name] = {classes: profile(law.loss, classes) for classes in CLASSES}
-            on_one = profile(law.loss, CLASSES[-1], "one")
-            rows += agreement(name, law, profiles[name], on_one)
-        progress("figure")
-        cross_entropy, squared_error = profiles.values()
-        rows += landmarks(cross_entropy, squared_error)
-        rows += slopes("cross-entropy", (0.0, 1.0), cross_entropy)
-        rows += slopes("squared error", (1.0, 2.0), squared_error)
-        figure = Figure(figsize=(7.2, 3.9))
-        in_between, both_ends = figure.subplots(1, 2, width_ratios=[1, 1.15])
-        draw_in_between(in_between, profiles)
-        draw_both_ends(both_ends, profiles)
-    entropy, squared = (by_classes[2].gradient_norm[END_TO_END] for by_classes in profiles.values())
-    hardest = profiles["squared error"][2].gradient_norm[IN_BETWEEN].argmax()
+        progress("one neuron", 0)
+        far, between = neuron(NEURON_LOGITS), neuron(IN_LOG_ODDS)
+        for index, (name, law) in enumerate(by_name.items()):
+            progress(name, (1 + index) / 10)
+            even[name] = {classes: profile(law.loss, classes, "even") for classes in CLASSES}
+        progress("wrong mass on one class", 0.7)
+        on_one = {
+            name: {classes: profile(by_name[name].loss, classes, "one") for classes in CLASSES[1:]}
+            for name in NORMS
+        }
+        even, on_one = jax.tree.map(np.asarray, (even, on_one))
+        fields = field_of(CROSS_ENTROPY), field_of(SQUARED_ERROR)
+        rows = of_neuron(far, between) + of_norms(even, on_one) + landmarks(even, on_one)
+        rows += of_pushes(by_name, even) + of_upward_pushes(*fields)
+        progress("figures", 0.9)
+        pictures = {
+            "gradient_profile_neuron": draw_neuron(far),
+            "gradient_profile": draw_norms(even),
+            "gradient_profile_ratio": draw_ratio(even, on_one),
+            "gradient_profile_pushes": draw_pushes(by_name, even),
+            "gradient_profile_upward": draw_upward(*fields),
+        }
+    entropy, squared = (even[name][2].gradient_norm[END_TO_END] for name in NORMS)
+    hardest = even["squared error"][2].gradient_norm[IN_BETWEEN].argmax()
     return Finding(
         answer=(
             "With one chance in 10¹² left to the truth of two classes, cross-entropy pushes with "
@@ -278,5 +763,5 @@ def run(progress: Progress) -> Finding:
             "classes."
         ),
         rows=rows,
-        pictures={"gradient_profile": Picture(figure, CAPTION)},
+        pictures=pictures,
     )
