@@ -169,6 +169,7 @@ def best_fits(
 class Finds(NamedTuple):
     """What was measured of one loss."""
 
+    law: Law
     sure: Fits
     """By plain descent with the step 1/L."""
     best: dict[str, Fits]
@@ -184,7 +185,8 @@ def measure(law: Law) -> Finds:
 
     # As many as are tried elsewhere: the same compiled program.
     sure = np.full_like(RATES[PLAIN], 1 / law.smoothness)
-    return Finds(fits(PLAIN, sure), {name: fits(name, rates) for name, rates in RATES.items()})
+    best = {name: fits(name, rates) for name, rates in RATES.items()}
+    return Finds(law, fits(PLAIN, sure), best)
 
 
 def in_words(target: Float[np.ndarray, " classes"]) -> str:
@@ -201,9 +203,9 @@ def farthest(fits: Fits) -> float:
     return np.abs(fits.ends - TARGETS[:, None]).max()
 
 
-def of_the_ends(law: Law, finds: Finds) -> list[Row]:
+def of_the_ends(finds: Finds) -> list[Row]:
     """Where the fits end."""
-    plain = finds.best[PLAIN]
+    law, plain = finds.law, finds.best[PLAIN]
     rows = [
         claim(
             f"{law.name}, plain descent: largest |q − p| at the end, to two P from six starts",
@@ -212,7 +214,7 @@ def of_the_ends(law: Law, finds: Finds) -> list[Row]:
             tolerance=ARRIVED,
         ),
         prediction(
-            f"{law.name}: the same by plain descent, momentum 0.9 and Adam",
+            f"{law.name}, plain descent, momentum 0.9 and Adam: the same",
             predicted=0,
             measured=max(map(farthest, finds.best.values())),
             tolerance=ARRIVED,
@@ -237,14 +239,13 @@ def of_the_losses(cross_entropy: Finds, squared_error: Finds) -> list[Row]:
     """To what each loss itself comes down, along a way that never leads up."""
     entropies = np.asarray(information.entropy(TARGETS))[:, None]
     rows = []
-    for law, finds, least in zip(
-        laws(), (cross_entropy, squared_error), (entropies, 0), strict=True
-    ):
+    for finds, least, name in (cross_entropy, entropies, "H(P)"), (squared_error, 0, "0"):
+        law = finds.law
         changes = np.diff(finds.sure.states.value, axis=-1)
         rows += [
             claim(
                 f"{law.name}, plain descent: largest difference of the loss at the end from its "
-                f"least value, {'H(P)' if law.name == 'cross-entropy' else '0'}",
+                f"least value, {name}",
                 predicted=0,
                 measured=np.abs(finds.best[PLAIN].values - least).max(),
                 tolerance=1e-10,
@@ -261,8 +262,9 @@ def of_the_losses(cross_entropy: Finds, squared_error: Finds) -> list[Row]:
     return rows
 
 
-def of_the_last_steps(law: Law, finds: Finds) -> Row:
+def of_the_last_steps(finds: Finds) -> Row:
     """How fast the fits to MILD arrive with the step 1/L."""
+    law = finds.law
     slowest, *_ = np.linalg.eigvalsh(np.diag(MILD) - np.outer(MILD, MILD))[1:]
     error = finds.sure.states.logits[0] - np.log(MILD)
     distances = np.linalg.norm(error - error.mean(axis=-1, keepdims=True), axis=-1)
@@ -313,9 +315,8 @@ def draw_fits(cross_entropy: Finds, squared_error: Finds) -> Figure:
     )
     values, norms = axes["values"], axes["norms"]
     entropy = float(information.entropy(MILD))
-    for index, (law, finds) in enumerate(zip(laws(), (cross_entropy, squared_error), strict=True)):
-        triangle = axes[str(index)]
-        scale = "" if index == 0 else ", sum over classes"
+    for panel, finds, scale in ("0", cross_entropy, ""), ("1", squared_error, ", sum over classes"):
+        law, triangle = finds.law, axes[panel]
         triangle.set_title(
             f"{law.name}{scale}\n"
             f"η = 1/L = {finds.sure.rate[0]:.2f}: {finds.sure.steps[0]:.0f} steps",
@@ -353,31 +354,30 @@ def draw_optimizers(cross_entropy: Finds, squared_error: Finds) -> Figure:
     for target, p in enumerate(TARGETS):
         top = 4 * target
         condition_number = theory.cross_entropy_best_fixed_step(p).condition_number
-        ax.text(10.5, top - 0.7, f"{in_words(p)}, κ = {condition_number:.1f}", va="center")
+        ax.text(8.4, top - 0.7, f"{in_words(p)}, κ = {condition_number:.1f}", va="center")
         for height, name in enumerate(OPTIMIZERS, top):
             heights.append(height)
             ends = []
-            for law, finds, side in zip(
-                laws(), (cross_entropy, squared_error), (-1, 1), strict=True
-            ):
-                steps, rate = finds.best[name].steps[target], finds.best[name].rate[target]
+            for finds, side in (cross_entropy, -1), (squared_error, 1):
+                colour, fits = finds.law.colour, finds.best[name]
+                steps, rate = fits.steps[target], fits.rate[target]
                 arrived = np.isfinite(steps)
                 ends.append(steps if arrived else STEPS)
-                ax.plot(ends[-1], height, "o" if arrived else ">", color=law.colour)
+                ax.plot(ends[-1], height, "o" if arrived else ">", color=colour)
                 ax.annotate(
-                    f"η = {rate:.2g}" if arrived else "never",
+                    f"η = {rate:.2g}" if arrived else f"not in {STEPS:,}",
                     (ends[-1], height),
                     xytext=(7 * side, 0),
                     textcoords="offset points",
                     ha="left" if side > 0 else "right",
                     va="center",
                     fontsize="small",
-                    color=law.colour,
+                    color=colour,
                 )
             ax.plot(ends, [height, height], color=colours.INK, lw=0.8, zorder=1)
     ax.set(
         xscale="log",
-        xlim=(10, 6_000),
+        xlim=(8, 8_000),
         xlabel="steps until max|q − p| ≤ 1e-6, of six starts the slowest",
         ylim=(6.6, -1.2),
     )
@@ -396,11 +396,9 @@ def run(progress: Progress) -> Finding:
             progress(law.name, index / 2)
             found.append(measure(law))
         progress("figures", 0.95)
-        rows = [
-            row for law, finds in zip(laws(), found, strict=True) for row in of_the_ends(law, finds)
-        ]
+        rows = [row for finds in found for row in of_the_ends(finds)]
         rows += of_the_losses(*found)
-        rows += [of_the_last_steps(law, finds) for law, finds in zip(laws(), found, strict=True)]
+        rows += map(of_the_last_steps, found)
         rows += of_the_steps(*found)
         pictures = {
             "fit_q_to_p": Picture(
@@ -415,8 +413,8 @@ def run(progress: Progress) -> Finding:
                 draw_optimizers(*found),
                 "Steps to P by each optimizer, each with the step that is best for its slowest "
                 "start. With momentum 0.9 squared error does not come to the skewed P within "
-                f"{STEPS:,} steps by any step: small ones are too slow, and larger ones throw Q "
-                "past P into a corner, where squared error hardly pushes it back.",
+                f"{STEPS:,} steps: small η are too slow, and larger ones throw Q past P into a "
+                "corner, out of which squared error hardly pushes it.",
             ),
         }
     cross_entropy, squared_error = found
