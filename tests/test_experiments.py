@@ -30,6 +30,14 @@ from tests.text_overlaps import unreadable_text
 NAMES = list(frame.questions())
 
 SIZES: dict[str, dict[str, object]] = {
+    "classics": {
+        "WEIGHTS": np.linspace(-10, 10, 41),
+        "BITS": 6,
+        "MOST_STEPS": 60,
+        "SHARES": (0.25, 1.0),
+        "RACE_SEEDS": 5,
+        "RESAMPLES": 100,
+    },
     "convexity": {"RESOLUTIONS": {3: 61, 4: 16}},
     "escape": {"MARGINS": {2: np.arange(1, 13), 3: np.arange(1, 9), 10: np.arange(1, 7)}},
     "gaussian_classes": {
