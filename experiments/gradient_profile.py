@@ -481,7 +481,7 @@ def draw_neuron(far: Neuron) -> Picture:
     truth, rest = sigmoid(z), sigmoid(-z)
     left.plot(z, truth, color=colours.INK)
     left.plot(z, truth * rest, "--", color=colours.INK)
-    left.text(1.7, 0.8, "σ = 1/(1 + e⁻ᶻ),\nthe probability\nthat it gives to yes", va="top")
+    left.text(1.7, 0.8, "σ = 1/(1 + e⁻ᶻ),\nthe probability\nof yes", va="top")
     left.text(1.9, 0.16, "σ′ = σ (1 − σ),\nthe slope of σ")
     left.set(title="one neuron", ylim=(0, 1.06))
     for measured, expected, colour in (
@@ -668,10 +668,10 @@ def draw_pushes(by_name: Mapping[str, Law], even: Profiles) -> Picture:
             fontsize="small",
             color=law.colour,
         )
-    label = partial(ax.text, fontsize="small", va="center")
-    label(1 - 1e-2, 0.5, "cross-entropy, generalised\nand absolute error: ∝ 1 − a")
-    label(1 - 6e-5, 4e-7, "squared error:\n∝ (1 − a)²", color=by_name["squared error"].colour)
-    label(0.6, 1e-9, "focal loss:\n∝ (1 − a)³", color=by_name["focal loss"].colour)
+    label = partial(ax.text, va="center")
+    label(1 - 2e-3, 5e-2, "the others:\n∝ 1 − a")
+    label(1 - 8e-5, 5e-7, "∝ (1 − a)²", color=by_name["squared error"].colour)
+    label(0.75, 1e-9, "∝ (1 − a)³", color=by_name["focal loss"].colour)
     ax.text(
         *(0.03, 0.04),
         "2 classes\ndots: jax.grad\nlines: formulas\n"
