@@ -53,10 +53,10 @@ def _truth_and_rest(margin: Array, classes: Array) -> tuple[Array, Array]:
     return truth / (truth + rest), rest / (truth + rest)
 
 
-def _log_one_plus(weight: Array, exponent: Array) -> Array:
-    """ln(1 + w eˣ): −ln a for w = K, x = m, and −ln(1 − a) for w = 1/K, x = −m."""
-    shift = lax.stop_gradient(jnp.maximum(exponent, 0))
-    return shift + jnp.log1p(weight * jnp.exp(exponent - shift) + jnp.expm1(-shift))
+def _surprisal(margin: Array, classes: Array) -> Array:
+    """−ln a = ln(1 + K eᵐ), with all its digits at both ends."""
+    shift = lax.stop_gradient(jnp.maximum(margin, 0))
+    return shift + jnp.log1p((classes - 1) * jnp.exp(margin - shift) + jnp.expm1(-shift))
 
 
 def _log_growth(margin: Array, classes: Array) -> tuple[Array, Array]:
@@ -340,7 +340,7 @@ def generalized_cross_entropy_push(
     """
     margin, classes, exponent = _as_floats(margin, num_classes, exponent)
     _, rest = _truth_and_rest(margin, classes)
-    return jnp.exp(-exponent * _log_one_plus(classes - 1, margin)) * rest
+    return jnp.exp(-exponent * _surprisal(margin, classes)) * rest
 
 
 def focal_loss_push(
@@ -373,9 +373,9 @@ def focal_loss_push(
     """
     margin, classes, gamma = _as_floats(margin, num_classes, gamma)
     truth, rest = _truth_and_rest(margin, classes)
-    # (1 − a)^γ by its logarithm, which is finite also where 1 − a is too small a number.
-    power = jnp.exp(-gamma * _log_one_plus(1 / (classes - 1), -margin))
-    return power * (rest + gamma * truth * _log_one_plus(classes - 1, margin))
+    # 0 to a power below one has no derivative, but what it multiplies is 0 there.
+    power = jnp.where(rest == 0, 0, jnp.where(rest == 0, 1, rest) ** gamma)
+    return power * (rest + gamma * truth * _surprisal(margin, classes))
 
 
 # Escape from a confident mistake
@@ -547,7 +547,7 @@ def generalized_cross_entropy_escape_time(
 
     def slowness(s: Array) -> Array:
         # Not 1/push, which would overflow before T does.
-        return jnp.exp(exponent * _log_one_plus(classes - 1, s)) * (classes - 1 + jnp.exp(-s))
+        return jnp.exp(exponent * _surprisal(s, classes)) * (classes - 1 + jnp.exp(-s))
 
     return _integral(slowness, margin) / classes
 
@@ -1560,7 +1560,9 @@ def cross_entropy_two_cycle_gap(learning_rate: ArrayLike) -> Float[Array, "..."]
 
         |g| = (η/2) tanh(|g|/2).
 
-    Near 4 that is √(12(η/4 − 1)), and far beyond it η/2.
+    Near 4 that is √(12(η/4 − 1)), and far beyond it η/2. Each step multiplies the distance to
+    the cycle by 1 − (η/2)/cosh²(g/2): never beyond ±1, so that the cycle attracts for every
+    η > 4, but at η = 20 already 0.998.
 
     Args:
         learning_rate: η of plain gradient descent.
