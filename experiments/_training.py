@@ -17,6 +17,7 @@ import optax
 from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int
+from scipy import stats
 
 from jaxent import losses
 
@@ -364,10 +365,17 @@ def judge(
 def bootstrap(
     values: Float[np.ndarray, " seeds"], *, resamples: int = 10_000
 ) -> tuple[float, float, float]:
-    """Mean over seeds, and its 95 % interval by the percentiles of resampled seeds.
+    """Mean over seeds, and its 95 % interval by percentiles of the means of resampled seeds.
 
-    Of paired differences this is the paired bootstrap. With few seeds the interval is too narrow.
+    Of paired differences this is the paired bootstrap. The plain percentiles are too narrow for few
+    seeds; these are expanded as Hesterberg does, to Φ(−t √(n/(n−1))) on either side, t being
+    Student's for 97.5 % and n − 1 degrees of freedom: 2.3 % for 100 seeds, 0.1 % for 5.
+
+    References:
+        T. Hesterberg, What Teachers Should Know About the Bootstrap, American Statistician 2015.
     """
-    chosen = np.random.default_rng(0).integers(len(values), size=(resamples, len(values)))
-    low, high = np.percentile(np.asarray(values)[chosen].mean(axis=-1), [2.5, 97.5])
+    count = len(values)
+    chosen = np.random.default_rng(0).integers(count, size=(resamples, count))
+    tail = stats.norm.cdf(-stats.t.ppf(0.975, count - 1) * (count / (count - 1)) ** 0.5)
+    low, high = np.quantile(np.asarray(values)[chosen].mean(axis=-1), [tail, 1 - tail])
     return float(np.mean(values)), float(low), float(high)

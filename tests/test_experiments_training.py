@@ -168,3 +168,12 @@ def test_bootstrap_interval_of_many_seeds_is_that_of_the_mean():
     half = 1.96 * values.std() / 20
     assert mean == pytest.approx(values.mean())
     assert (low, high) == pytest.approx((mean - half, mean + half), abs=0.02)
+
+
+def test_bootstrap_interval_of_five_seeds_covers_the_mean_nearly_as_often_as_it_says():
+    generator = np.random.default_rng(2)
+    intervals = [
+        training.bootstrap(generator.standard_normal(5), resamples=1000) for _ in range(400)
+    ]
+    # the interval cannot reach past the values themselves, which cover in 15 of 16 cases
+    assert np.mean([low < 0 < high for _, low, high in intervals]) > 0.9
