@@ -81,7 +81,7 @@ SEARCH_STEPS = 1000
 OPTIMIZER = optax.sign_sgd(optax.cosine_decay_schedule(0.2, SEARCH_STEPS))
 PAIRS = 20_000
 SEED = 0
-SECONDS = 6
+SECONDS = 7
 COLOURS = {"cross-entropy": colours.CROSS_ENTROPY, "squared error": colours.SQUARED_ERROR}
 CAPTION = (
     "Above, the least eigenvalue of the Hessian at every Q over three classes: purple is convex, "
@@ -492,9 +492,9 @@ def run(progress: Progress) -> Finding:
     lowest, highest = found["squared error"].curvatures
     return Finding(
         answer=(
-            f"In {parts[0].measured:.0%} of the triangle for a certain truth: nowhere is squared "
+            f"In {100 * parts[0].measured:.0f} % of the triangle for a certain truth: nowhere is squared "
             "error convex where the truth has less than 1/3, everywhere where it has 1/2 or more, "
-            f"and its curvatures lie between {lowest:.4f} and {highest:.4f}. Cross-entropy is "
+            f"and its curvatures lie between −{-lowest:.4f} and {highest:.4f}. Cross-entropy is "
             "convex everywhere, for every P, with curvatures between 0 and "
             f"{found['cross-entropy'].curvatures[1]:.4f}."
         ),
