@@ -39,8 +39,8 @@ Predictions:
   −0.14 for ten; in the others 0.444444 for three, 0.25 for four and 0.04 for ten. Within 1e-15.
 - By a search over the Q of 7 classes, for a certain truth, squared error curves at most with
   0.616234280485 and at least with −0.480817613819, where a is 0.614357 and 0.135643, and
-  cross-entropy with 0.5 and 0; within 1e-12, and 1e-4 for a. Squared error has no more, and no less,
-  in 20000 random pairs P, Q.
+  cross-entropy with 0.5 and 0; within 1e-12, and 1e-4 for a. Squared error has no more, and no
+  less, in 20000 random pairs P, Q.
 - Not convex is, for a certain truth, 0.65 of the triangle, within 0.05; for P = (0.6, 0.3, 0.1) 0.7
   of it, and for the uniform P 0.75.
 """
@@ -492,8 +492,9 @@ def run(progress: Progress) -> Finding:
     lowest, highest = found["squared error"].curvatures
     return Finding(
         answer=(
-            f"In {100 * parts[0].measured:.0f} % of the triangle for a certain truth: nowhere is squared "
-            "error convex where the truth has less than 1/3, everywhere where it has 1/2 or more, "
+            f"In {100 * parts[0].measured:.0f} % of the triangle for a certain truth: nowhere is "
+            "squared error convex where the truth has less than 1/3, everywhere where it has 1/2 or "
+            "more, "
             f"and its curvatures lie between −{-lowest:.4f} and {highest:.4f}. Cross-entropy is "
             "convex everywhere, for every P, with curvatures between 0 and "
             f"{found['cross-entropy'].curvatures[1]:.4f}."
