@@ -494,8 +494,8 @@ def run(progress: Progress) -> Finding:
         answer=(
             f"In {100 * parts[0].measured:.0f} % of the triangle for a certain truth: nowhere is "
             "squared error convex where the truth has less than 1/3, everywhere where it has 1/2 "
-            f"or more, and its curvatures lie between −{-lowest:.4f} and {highest:.4f}. Cross-entropy is "
-            "convex everywhere, for every P, with curvatures between 0 and "
+            f"or more, and its curvatures lie between −{-lowest:.4f} and {highest:.4f}. "
+            "Cross-entropy is convex everywhere, for every P, with curvatures between 0 and "
             f"{found['cross-entropy'].curvatures[1]:.4f}."
         ),
         rows=rows,
