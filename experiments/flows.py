@@ -533,12 +533,12 @@ def run(progress: Progress) -> Finding:
             "flows": Picture(
                 figure,
                 f"Left: flows from Q = {tuple(STARTS[0].tolist())} to {P}, in the colours of the "
-                "right; the natural gradient of cross-entropy goes straight, squared error has not "
-                "left the corner when the others have nearly arrived, and squared error on logits "
-                "rests elsewhere. Right: the time that a mistake takes to the tie, three classes "
-                "and a truth that is certain; dots are measured, lines are the closed forms. Each "
-                "Jacobian of the softmax costs more than the one before: from a bounded time to a "
-                "linear and an exponential one.",
+                "right; the natural gradient of cross-entropy goes straight, squared error has "
+                "hardly left the corner when the others have nearly arrived, and squared error "
+                "on logits rests elsewhere. Right: the time that a mistake takes to the tie, three "
+                "classes and a truth that is certain; dots are measured, lines are the closed "
+                "forms. Each Jacobian of the softmax costs more than the one before: from a "
+                "bounded time to a linear and an exponential one.",
             )
         },
     )
