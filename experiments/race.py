@@ -96,6 +96,7 @@ LOGIT_SQUARED_ERROR = losses.logit_squared_error
 MEAN_SQUARED_ERROR = losses.softmax_mean_squared_error
 
 NAMES = ("cross-entropy", "Brier score", "squared error on logits")
+LABELS = (NAMES[0], f"{NAMES[1]}, sum over classes", f"{NAMES[2]}, sum")
 COLOURS = (colours.CROSS_ENTROPY, colours.SQUARED_ERROR, colours.LOGIT_SQUARED_ERROR)
 SMOOTHNESS = (theory.CROSS_ENTROPY_SMOOTHNESS, theory.BRIER_SCORE_SMOOTHNESS, 2.0)
 """L of each loss in its logits, in the order of NAMES."""
@@ -635,7 +636,8 @@ def draw_ratios(races: Races) -> Picture:
     for ax in axes[:, 0]:
         ax.set_ylabel("data set, scale of the start")
     figure.supxlabel(
-        "steps to the target accuracy, over those by cross-entropy (right of 1: it is faster)",
+        "steps to the target accuracy, over those by cross-entropy (right of 1: it is faster);\n"
+        "the step η of each loss tuned for each line",
         fontsize="medium",
     )
     figure.legend(
@@ -643,7 +645,7 @@ def draw_ratios(races: Races) -> Picture:
             Line2D([], [], color=COLOURS[0], label=f"{NAMES[0]}: 1"),
             *(
                 Line2D([], [], color=colour, marker="o", label=name)
-                for colour, name in zip(COLOURS[1:], NAMES[1:], strict=True)
+                for colour, name in zip(COLOURS[1:], LABELS[1:], strict=True)
             ),
         ],
         loc="outside upper center",
@@ -676,6 +678,7 @@ def draw_tuning(races: Races) -> Picture:
                 ax.plot(*(tuning.multiples[best], steps[best], "o"), color=colour, ms=3)
         ax.axhline(2 * STEPS, color=colours.INK, lw=0.6)
         ax.set(xscale="log", yscale="log")
+        ax.minorticks_off()
     for (model, optimizer), above, below in zip(columns, axes[0], axes[-1], strict=True):
         above.set_title(f"{model},\n{in_words(optimizer)}", fontsize="medium")
         below.set_xlabel("η in 2/(L λ)" if optimizer == "descent" else f"η in {ADAM_UNIT}")
@@ -683,7 +686,7 @@ def draw_tuning(races: Races) -> Picture:
         ax.set_ylabel(f"{dataset.replace('_', ' ')}\nsteps to {TARGETS[dataset]}")
     figure.legend(
         handles=[
-            *(Line2D([], [], color=c, label=n) for c, n in zip(COLOURS, NAMES, strict=True)),
+            *(Line2D([], [], color=c, label=n) for c, n in zip(COLOURS, LABELS, strict=True)),
             *(
                 Line2D([], [], color=colours.INK, ls=style, lw=1.0, label=f"start × {scale:g}")
                 for style, scale in zip(DASHES, SCALES, strict=True)
@@ -709,7 +712,7 @@ def draw_curves(races: Races) -> Picture:
     panels = zip(itertools.product(MODELS, enumerate(SCALES)), axes.flat, strict=True)
     for (model, (line, scale)), ax in panels:
         accuracy = races.results[Cell(FOCUS, model, "descent")].accuracy[:, line]
-        for loss, (name, colour) in enumerate(zip(NAMES, COLOURS, strict=True)):
+        for loss, (name, colour) in enumerate(zip(LABELS, COLOURS, strict=True)):
             low, middle, high = np.quantile(accuracy[:, loss], [0, 0.5, 1], axis=0)
             ax.fill_between(races.looks, low, high, color=colour, alpha=0.2, lw=0)
             ax.plot(races.looks, middle, color=colour, label=name)
@@ -720,7 +723,7 @@ def draw_curves(races: Races) -> Picture:
         ax.set_xlim(0, STEPS)
         ax.set_ylim(0, 1)
     for ax in axes[-1]:
-        ax.set_xlabel("steps")
+        ax.set_xlabel("steps, each loss at its best η")
     for ax in axes[:, 0]:
         ax.set_ylabel("test accuracy")
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -760,7 +763,7 @@ def draw_calibration(races: Races) -> Picture:
                         markerfacecolor="white" if offset == 0 else colour,
                     )
         ax.set(xlabel=words, xscale="log")
-        ax.set_xticks(ticks := [0.01, 0.03, 0.1, 0.3, 1, 3], [f"{tick:g}" for tick in ticks])
+        ax.set_xticks(ticks := [0.01, 0.1, 1], [f"{tick:g}" for tick in ticks])
         ax.minorticks_off()
         ax.grid(axis="y", visible=False)
     axes[0].set_yticks(
@@ -769,7 +772,7 @@ def draw_calibration(races: Races) -> Picture:
     )
     figure.legend(
         handles=[
-            *(Line2D([], [], color=c, label=n) for c, n in zip(COLOURS, NAMES, strict=True)),
+            *(Line2D([], [], color=c, label=n) for c, n in zip(COLOURS, LABELS, strict=True)),
             Line2D([], [], color=colours.INK, marker="o", mfc="white", label="as trained"),
             Line2D([], [], color=colours.INK, marker="o", label="temperature scaled"),
         ],
