@@ -268,7 +268,10 @@ _FITTED_MARGINS = (8, 9, 10, 11)
 _LAW_TOLERANCE = 1e-3
 
 # What runs for milliseconds is not worth the seconds of compiling it well.
-_jit_quickly = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+_jit_quickly = partial(
+    jax.jit,
+    compiler_options={"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False},
+)
 
 
 def card(
