@@ -397,7 +397,7 @@ def many_dimensions() -> ManyDimensions:
 def mean_of_finite(errors: Float[np.ndarray, " draws"]) -> tuple[float, float, float]:
     """Mean and 95 % interval over the draws that have an error rate."""
     finite = errors[np.isfinite(errors)]
-    return bootstrap(finite) if finite.size else (math.nan, math.nan, math.nan)
+    return bootstrap(finite) if finite.size > 1 else (math.nan, math.nan, math.nan)
 
 
 def threshold() -> float:
@@ -411,7 +411,7 @@ def threshold() -> float:
 def of_many_dimensions(found: ManyDimensions) -> list[Row]:
     """Squared error against its limit, cross-entropy beside it, and what a stop does."""
     examples = f"each {MANY_EXAMPLES} examples in γ {MANY_EXAMPLES} dimensions, r = {RADIUS:g}"
-    protocol = f"{examples}; error rates exact; mean over the seeds, paired bootstrap 95 %"
+    protocol = f"{examples}; error rates exact; mean over the seeds, bootstrap 95 %"
 
     def row(statement: str, errors: np.ndarray, **expected: Any) -> Row:
         mean, low, high = mean_of_finite(errors)
