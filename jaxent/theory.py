@@ -1,8 +1,10 @@
 """The closed forms that measurements are held to.
 
-Everything here is about one example with a one-hot target on the class y, unless a P is named.
-Write a = q_y for the probability of the truth, C for the number of classes, K = C − 1 for the
-wrong ones, and say that the truth stands a *margin* m behind every wrong logit:
+How hard a loss pushes, how long it takes to unlearn a confident mistake, how it is curved, how its
+flow moves the probabilities. Everything here is about one example with a one-hot target on the
+class y, unless a P is named. Write a = q_y for the probability of the truth, C for the number of
+classes, K = C − 1 for the wrong ones, and say that the truth stands a *margin* m behind every
+wrong logit:
 
     z_j − z_y = m  for every j ≠ y,        a = 1/(1 + K eᵐ),        1 − a = K/(K + e⁻ᵐ).
 
@@ -11,13 +13,13 @@ argument of these functions, because p_true is not enough of a number: in float3
 right from 1 − a = 3e-8 on is a = 1, while m still tells 1 − a = 1e-30 from 1e-31.
 
 Wrong mass on *one* wrong class is the case ``num_classes=2`` of every formula: the other classes,
-at probability 0, have no part in it.
+at probability 0, have no part in it. (Mean absolute error alone counts them, in its mean.)
 
 The scales are those of `jaxent.losses`, without hidden ½. Cross-entropy in nats,
-−ln q_y; Brier score Σᵢ (qᵢ − pᵢ)², a *sum* over the classes; squared error on raw logits
-Σᵢ (zᵢ − pᵢ)². The mean squared error on the softmax is the Brier score over C: its gradient
-norms are those of the Brier score divided by C, its escape times are multiplied by C, and a
-step η on it is a step η/C on the Brier score.
+−ln q_y; Brier score Σᵢ (qᵢ − pᵢ)², a *sum* over the classes; absolute error (1/C) Σᵢ |qᵢ − pᵢ|, a
+*mean*; squared error on raw logits Σᵢ (zᵢ − pᵢ)². The mean squared error on the softmax is the
+Brier score over C: its gradient norms are those of the Brier score divided by C, its escape times
+are multiplied by C, and a step η on it is a step η/C on the Brier score.
 
 Results have the dtype of the first argument. In float32 what is below 1.2e-38 becomes 0, and eᵐ
 overflows from m = 88.7 on.
@@ -60,7 +62,7 @@ def _surprisal(margin: Array, classes: Array) -> Array:
 
 
 def _log_growth(margin: Array, classes: Array) -> tuple[Array, Array]:
-    """ln of the factors by which a and 1 − a grow from the margin m to the tie.
+    """ln of the factors by which a and 1 − a change from the margin m to the tie.
 
     1 − a = K/(K + e⁻ᵐ) comes to K/C, and a is e⁻ᵐ(1 − a)/K.
     """
@@ -466,7 +468,7 @@ def mean_absolute_error_escape_time(
         classes, (1/C) Σᵢ |qᵢ − pᵢ|. Divide by C for the sum, by C/2 for 1 − a.
 
     Example:
-        Robust against wrong labels, and as slow to learn a right one that looks like them:
+        Robust against wrong labels, and slow to learn a right one that looks like them:
 
         >>> from jaxent import theory
         >>> print(f"{theory.mean_absolute_error_escape_time(10.0, num_classes=2):.0f}")
@@ -496,7 +498,7 @@ def escape_time(
 
     Returns:
         T, from the start to the tie, in units of learning rate × steps. By 128 nodes of Gauss and
-        Legendre: in float64 right to 1e-12 for the losses here and margins to 100.
+        Legendre: in float64 right to 1e-12 for the losses here and margins to 30, 1e-10 to 100.
 
     Example:
         A loss that pushes with √a(1 − a) takes √eᵐ:
@@ -957,7 +959,7 @@ def cross_entropy_escape_time_from(
     def gained(u: Array) -> Array:
         return jnp.sum(jnp.log1p(weights * jnp.expm1(u)))
 
-    def newton(_: int, u: Array) -> Array:
+    def newton(_: Array, u: Array) -> Array:
         value, slope = jax.value_and_grad(gained)(u)
         return u - (u + value - margin) / (1 + slope)
 
@@ -984,7 +986,7 @@ def cross_entropy_flow_invariants(
         e^{−zⱼ} − e^{−zₖ}, k the highest of the wrong classes, [classes]; 0 for k and for the label.
 
     Example:
-        A path of many small steps, from one logit behind to five ahead:
+        Along a path of many small steps:
 
         >>> import jax, jax.numpy as jnp
         >>> from jaxent import losses, theory
@@ -1140,6 +1142,17 @@ def adam_escape_time(
 # Gradients and curvature in the logits, of any Q and P
 
 
+def _product(matrix: Array, vector: Array) -> Array:
+    # Left to itself, an accelerator multiplies float32 matrices in fewer digits.
+    return jnp.matmul(matrix, vector, precision="highest")
+
+
+def _truth_and_wrong(q: Array, label: ArrayLike) -> tuple[Array, Array]:
+    """q_y, and q with 0 in its place: the sum of that is 1 − a with all its digits."""
+    is_label = jnp.arange(q.size) == label
+    return q[label], jnp.where(is_label, 0, q)
+
+
 def softmax_jacobian(q: Float[ArrayLike, " classes"]) -> Float[Array, "classes classes"]:
     """J(q) = diag(q) − q qᵀ: dq/dz of the softmax, and the Fisher information in logits.
 
@@ -1202,7 +1215,7 @@ def cross_entropy_logit_gradient(
 
     Returns:
         The gradient, [classes]. The difference of q and p is all that is computed: where they are
-        equal to the last digit the gradient has none. From logits, `jaxent.losses` has them.
+        equal to the last digit it has none. From logits a loss of `jaxent.losses` has them all.
 
     Example:
         >>> import jax.numpy as jnp
@@ -1246,11 +1259,6 @@ def brier_score_logit_gradient(
     return 2 * _product(softmax_jacobian(q), q - p)
 
 
-def _product(matrix: Array, vector: Array) -> Array:
-    # Left to itself, an accelerator multiplies float32 matrices in fewer digits.
-    return jnp.matmul(matrix, vector, precision="highest")
-
-
 def brier_score_pushes_up(
     q: Float[ArrayLike, " classes"], label: Integer[ArrayLike, ""]
 ) -> Bool[Array, " classes"]:
@@ -1272,7 +1280,7 @@ def brier_score_pushes_up(
         is not pushed at all.
 
     Example:
-        The third class is wrong as well, and is made more probable:
+        The third class is as wrong as the second, and its logit is pushed up:
 
         >>> import jax.numpy as jnp
         >>> from jaxent import theory
@@ -1283,12 +1291,6 @@ def brier_score_pushes_up(
     truth, wrong = _truth_and_wrong(q, label)
     threshold = jnp.sum(wrong**2) - truth * jnp.sum(wrong)
     return (wrong > 0) & (q < threshold)
-
-
-def _truth_and_wrong(q: Array, label: ArrayLike) -> tuple[Array, Array]:
-    """q_y, and q with 0 in its place: the sum of that is 1 − a with all its digits."""
-    is_label = jnp.arange(q.size) == label
-    return q[label], jnp.where(is_label, 0, q)
 
 
 # The largest second derivative of each loss, over all logits and P and in every direction of unit
@@ -1667,7 +1669,7 @@ def brier_score_least_progress(
 
         a′ ≥ 2a² [(1 − a)² + β]² / (1 − a),        β = Σ_{j≠y} qⱼ²
 
-    a′ = a(zy′ − q·z′) is 2a [a(1 − a)³ + 2a(1 − a)β − β² + Σ_{j≠y} qⱼ³] by
+    a′ = a(z_y′ − q·z′) is 2a [a(1 − a)³ + 2a(1 − a)β − β² + Σ_{j≠y} qⱼ³] by
     `brier_score_logit_gradient`, and β² ≤ (1 − a) Σ qⱼ³ by Cauchy and Schwarz. Equality holds
     where the wrong classes that have mass have the same. It is positive in all of the interior:
     one example has no stationary point at finite logits, and the plateaus are at infinity.
@@ -1811,13 +1813,13 @@ def logistic_relative_efficiency(distance: ArrayLike) -> Float[Array, "..."]:
     Two normal classes of the same covariance and equal prior probabilities, whose means are Δ
     standard deviations apart. Linear discriminant analysis, which is least squares on the labels,
     uses that they are normal; logistic regression, that is cross-entropy, does not, and its excess
-    error with n examples is that of discriminant analysis with n · ARE.
+    error with many examples n is that of discriminant analysis with n · ARE.
 
     Args:
         distance: Δ ≥ 0, Mahalanobis' distance of the means; not checked.
 
     Returns:
-        ARE, in (0, 1], by quadrature, in float64 right to 1e-13.
+        ARE, in (0, 1], by quadrature, in float64 right to 1e-12.
 
     Example:
         The better the classes are separated, the more cross-entropy throws away:

@@ -563,6 +563,21 @@ def test_escape_time_from_any_start_is_that_of_the_differential_equation(start, 
     assert float(slope @ (np.eye(6)[label] - q)) == pytest.approx(-1, rel=1e-10)
 
 
+def test_escape_time_from_a_hundred_logits_behind_holds_ten_digits(float64):
+    logits = np.array([-100.0, 0.0, -1.0, -5.0, -20.0, -45.0])
+
+    def gained(u):  # by the truth, where the highest wrong class has lost u
+        return sum(mpmath.log1p(mpmath.exp(z) * mpmath.expm1(u)) for z in logits[1:].tolist())
+
+    end: Any = mpmath.findroot(
+        lambda u: u + gained(u) - 100, (20, 50), solver="anderson", tol=1e-14
+    )
+    panels = mpmath.linspace(0, end, 20)
+    expected: Any = gained(end) + mpmath.quad(lambda u: mpmath.exp(u + gained(u) - 100), panels)
+    received, _ = time_and_slope(logits, 0)
+    assert float(received) == pytest.approx(float(expected), rel=1e-10)
+
+
 def test_escape_time_from_an_even_start_is_that_of_its_margin(float64):
     from_any_start = jit_once(theory.cross_entropy_escape_time_from)
     for classes in (2, 10, 10_000):
