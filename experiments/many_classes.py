@@ -21,12 +21,13 @@ The C between the last two is bookkeeping. A mean over the classes divides all g
 curvatures by C: the largest step that descent stands grows by C, and with the step ηC its path is
 that of the sum. Whoever takes the same η for both compares two step sizes.
 
-The C/2 over 1 + ln C is not: no step takes it away. Through the softmax the Brier score pushes a
-truth that has a ≪ 1 with 2a, so that a′ ≈ 2a², which takes 1/(2a) of time from wherever it starts,
-and 1/C is a bad start. The curvature shows it too. At the start the Hessian of cross-entropy is
-1/C in every direction; that of the Brier score is 4/C² in those that leave the truth alone and
-2(3 − C)/C² along its gradient: from 4 classes on it curves downwards in exactly the direction in
-which it has to travel.
+The C/2 over 1 + ln C is not: the largest curvature of the sum does not shrink with C (where Q lies
+on two classes, others have no part in it), so no larger step makes up for it safely. Through the
+softmax the Brier score pushes a truth that has a ≪ 1 with 2a, so that a′ ≈ 2a², which takes
+1/(2a) of time from wherever it starts, and 1/C is a bad start. The curvature shows it too. At the
+start the Hessian of cross-entropy is 1/C in every direction; that of the Brier score is 4/C² in
+those that leave the truth alone and 2(3 − C)/C² along its gradient: from 4 classes on it curves
+downwards in exactly the direction in which it has to travel.
 
 Predictions:
 
@@ -40,6 +41,8 @@ Predictions:
   and −0.00019994 for 3, 4, 10, 100 and 10000 classes, that of cross-entropy 1/C, within 1e-12.
 - All eigenvalues of the Brier score at the start, 10 classes: once −0.14, 8 times 0.04, within
   1e-12.
+- Where Q lies on two classes, the truth with (9 + √33)/24, the Brier score of 10 classes curves
+  with 0.616234, the most of 2 classes, within 1e-12.
 - With the step ηC the path of the mean is that of the sum, within 1e-12, 100 classes.
 - It is a that counts: from 1000 standard normal logits the Brier score takes 1/(2a) of time,
   within 0.05 of it.
@@ -65,7 +68,7 @@ BRIER_SCORE = losses.softmax_brier_score
 MEAN_SQUARED_ERROR = losses.softmax_mean_squared_error
 Loss = Callable[[Array, Array], Array]
 
-SECONDS = 6
+SECONDS = 8
 
 LEARNING_RATE = 0.3
 OPTIMIZER = optax.sgd(LEARNING_RATE)
@@ -214,6 +217,7 @@ def of_the_start() -> list[Row]:
             tolerance=1e-12,
         )
     )
+    one_wrong = jnp.full(10, -100.0).at[:2].set([np.log((9 + 33**0.5) / (15 - 33**0.5)), 0.0])
     along, *sideways = curvature.eigenvalues(BRIER_SCORE, jnp.zeros(10), one_hot(10))
     expected = theory.brier_score_uniform_eigenvalues(10)
     rows += [
@@ -228,6 +232,13 @@ def of_the_start() -> list[Row]:
             "Brier score: the other 8 eigenvalues, the one furthest off",
             predicted=expected.sideways,
             measured=max(sideways, key=lambda found: abs(found - expected.sideways)),
+            tolerance=1e-12,
+        ),
+        claim(
+            "Brier score: largest eigenvalue where the truth has (9 + √33)/24 and one wrong class "
+            "the rest, 10 classes",
+            predicted=theory.BRIER_SCORE_SMOOTHNESS,
+            measured=curvature.eigenvalues(BRIER_SCORE, one_wrong, one_hot(10))[-1],
             tolerance=1e-12,
         ),
     ]
@@ -311,8 +322,8 @@ def draw(by_name: Mapping[str, Law], steps: Mapping[str, np.ndarray]) -> Figure:
     )
     where = CLASSES[-1] / 1.25
     for below, above, words in (
-        ("Brier score", "mean squared error", "the mean, × C:\ngone with step ηC"),
-        ("cross-entropy", "Brier score", "the softmax:\nno step takes\nit away"),
+        ("Brier score", "mean squared error", "the mean: L is C times\nless, so take ηC"),
+        ("cross-entropy", "Brier score", "the softmax:\nL is as large\nas ever"),
     ):
         low, high = (by_name[name].closed_form(np.array([where])).item() for name in (below, above))
         ax.annotate(
@@ -359,9 +370,10 @@ def run(progress: Progress) -> Finding:
             f"From equal logits of {CLASSES[-1]:,} classes, with η = {LEARNING_RATE}, "
             f"cross-entropy gives the truth ½ after {entropy:.0f} steps and the Brier score after "
             f"{squared:,.0f}, {squared / entropy:.0f} times as many, because the softmax lets "
-            "through only 2a of its push. The mean over the classes would take another "
-            f"{CLASSES[-1]:,} times as many at the same η, but that factor is one of the step "
-            f"size alone: with the step ηC its path is that of the sum, to {rows[-2].measured:.0e}."
+            "through only 2a of its push, and its largest curvature does not shrink with C. The "
+            f"mean over the classes would take another {CLASSES[-1]:,} times as many at the same "
+            "η, but that factor is one of the step size alone: with the step ηC its path is that "
+            f"of the sum, to {rows[-2].measured:.0e}."
         ),
         rows=rows,
         pictures={"many_classes": Picture(figure, CAPTION)},
