@@ -207,7 +207,7 @@ def train(
             for loss, z in zip(losses, logits(layers, features[batch]), strict=True)
         ]
         # Each loss has layers of its own, so the gradient of the sum is that of each.
-        return sum(values, start=jnp.float32(0))
+        return jnp.stack(values).sum()
 
     def step(index, state):
         layers, memory = state
