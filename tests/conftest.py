@@ -3,7 +3,20 @@
 import os
 from pathlib import Path
 
+import pytest
+
 # read by JAX when it is imported, here and in the processes that tests start
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """What shares its compiled programs runs in one process: the tests of a file, or of an
+    experiment, of which there are many in one file."""
+    for item in items:
+        group = item.path.name
+        if group == "test_experiments.py" and hasattr(item, "callspec"):
+            group += f"-{item.callspec.params.get('name', '')}"
+        item.add_marker(pytest.mark.xdist_group(group))
