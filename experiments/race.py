@@ -85,7 +85,7 @@ from experiments._claims import (
 )
 from jaxent import descent, losses, theory
 
-SECONDS = 60
+SECONDS = 45
 SEEDS = 5
 FULL_SEEDS = 100
 FULL_SECONDS = 400
