@@ -14,8 +14,8 @@ means of the classes, S their common covariance (over n), π₁ and π₀ their 
 
     w = 2π₁π₀ S⁻¹d̂ / (1 + π₁π₀ D²),    b = ȳ − w·x̄.
 
-The border lies where the discriminant has it but for (π₁ − π₀)/2π₁π₀ in place of ln(π₁/π₀), the
-same up to the third power of π₁ − π₀. The discriminant uses that the clouds are Gaussian,
+The border lies where the discriminant has it but for (π₁ − π₀)/2π₁π₀ in place of ln(π₁/π₀), which
+differs from it by the third power of π₁ − π₀. The discriminant uses that the clouds are Gaussian,
 cross-entropy does not. Any of the losses ends, with n examples, near its best b = 0 and w = (β, 0),
 and errs more than the best rule by a multiple of E[ℓ′²]/(nβ²E[ℓ″]²). Of cross-entropy, which ends
 at β = Δ, this makes the discriminant's over its own, with v = q(1 − q), q = σ(s),
@@ -87,7 +87,7 @@ from experiments._claims import Finding, Picture, Progress, Relation, Row, claim
 from experiments._training import bootstrap
 from jaxent import losses, theory
 
-SECONDS = 9
+SECONDS = 10
 
 CROSS_ENTROPY = losses.softmax_cross_entropy
 LOGIT_SQUARED_ERROR = losses.logit_squared_error
@@ -602,8 +602,9 @@ def draw_many_dimensions(ax: Axes, found: ManyDimensions) -> None:
     ax.axvspan(threshold(), 1, color=BLUE, alpha=0.08, lw=0)
     ax.text(0.98, 0.11, "here cross-entropy\nhas no minimum", color=BLUE, ha="right", va="bottom")
     ax.text(0.76, 0.39, "squared error\non logits", color=GREEN, ha="right")
-    ax.text(0.02, 0.235, "cross-entropy", color=BLUE)
-    stop = f"○ either, stopped after\n{STOP} steps of η = 1/L"
+    ax.text(0.02, 0.255, "cross-entropy", color=BLUE)
+    rates = f"η = {CROSS_ENTROPY_STEP:g} and {LOGIT_SQUARED_ERROR_STEP:g}"
+    stop = f"○ either, stopped after\n{STOP} steps, {rates}"
     ax.text(0.98, 0.175, stop, ha="right", va="bottom", fontsize="small")
     ax.set(
         title=f"two clouds, |μ| = {RADIUS:g}, many dimensions",

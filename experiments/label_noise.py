@@ -32,8 +32,13 @@ wants. It is bounded, but not symmetric: its sum over the labels lies between C 
 Measured on digits, by a network with one hidden layer that has room for all labels, by plain
 descent; best is the best look on the way, as if one knew when to stop, last is the end. Each loss
 has half the step with which it is soonest right about 0.45 of noisy labels held out, of which 0.6
-can be had, at ρ = 0.4 and on seeds of its own: none is slow for want of a step. (Whole steps came
-first; with them squared error on logits, at its edge, diverged on one seed of five.)
+can be had, at ρ = 0.4 and on seeds of its own: none is slow for want of a step.
+
+The predictions were written before the first run, and this protocol was settled after it. Given up
+were: the step of the best accuracy, which hardly depends on the step; whole steps, with which
+squared error on logits diverged on one seed of five; a target of 0.5, which two losses missed; and
+the rank correlation of mean falls, for the mean of rank correlations. Whichever was run to its end
+had squared error on probabilities fall by 0.2 to 0.3 more than the absolute error.
 
 Predictions:
 
@@ -90,7 +95,7 @@ from experiments._claims import (
 )
 from jaxent import losses, theory
 
-SECONDS, FULL_SECONDS = 20, 100
+SECONDS, FULL_SECONDS = 20, 120
 SEEDS, FULL_SEEDS = 5, 60
 
 CROSS_ENTROPY = losses.softmax_cross_entropy
@@ -720,17 +725,18 @@ def run(progress: Progress, seeds: int, keep: Keep) -> Finding:
             "error on probabilities, which is as slow to learn a confident mistake as the absolute "
             f"error, loses {difference.measured:.2f} [{low:.2f}, {high:.2f}] more of its best "
             f"accuracy than that ({squared:.2f} against {absolute:.2f}; cross-entropy "
-            f"{entropy:.2f}; {seeds} seeds). The two that lose little, the absolute error and generalised "
-            f"cross-entropy with γ = {GAMMA} ({generalized:.2f}), are those whose expected loss is "
-            "least where the truth has all, or nearly all, of the probability."
+            f"{entropy:.2f}; {seeds} seeds). The two that lose little, the absolute error and "
+            f"generalised cross-entropy with γ = {GAMMA} ({generalized:.2f}), are those whose "
+            "expected loss is least where the truth has all, or nearly all, of the probability."
         ),
         rows=rows + noisy_rows,
         pictures={
             "label_noise": Picture(
                 draw_accuracy(by_name, found),
                 "Accuracy on true labels of digits, by networks trained on labels of which a share "
-                "is wrong. At their best looks the losses are near one another; trained on, most "
-                "learn the wrong labels, squared error on probabilities as well as cross-entropy.",
+                "is wrong. At their best looks the losses differ little, unless most labels are "
+                "wrong; trained on, most losses learn the wrong labels, squared error on "
+                "probabilities as well as cross-entropy.",
             ),
             "label_noise_exponent": Picture(
                 draw_reasons(by_name, found),
