@@ -430,7 +430,7 @@ def runs(
 ) -> Runs:
     """Train, the draws being several along the first axis."""
     part = training.Part(draws.split.train.features, noisy_labels)
-    # Of all seeds the validation part is one example smaller, and so all share a program.
+    # As many as the validation part has, one less than the test part, so that both share a program.
     held_out = training.Part(held_out.features[:, :HELD_OUT], held_out.labels[:, :HELD_OUT])
     results = train(by_losses, draws.start, rates, part, draws.batches, held_out, looks)
     return Runs(*map(np.asarray, results))
