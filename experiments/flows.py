@@ -539,6 +539,7 @@ def run(progress: Progress) -> Finding:
                 "classes and a truth that is certain; dots are measured, lines are the closed "
                 "forms. Each Jacobian of the softmax costs more than the one before: from a "
                 "bounded time to a linear and an exponential one.",
+                in_readme=True,
             )
         },
     )

@@ -109,7 +109,7 @@ CAPTIONS = {
 COLOURS = {
     "gallery": (colours.CROSS_ENTROPY, colours.SQUARED_ERROR),
     "gallery_by_hand": (colours.CROSS_ENTROPY, *colours.BY_HAND),
-    "gallery_of_scales": (colours.CROSS_ENTROPY, *colours.BY_HAND),
+    "gallery_of_scales": (colours.CROSS_ENTROPY, *colours.BY_HAND[:2]),
     "gallery_of_logarithms": (
         colours.CROSS_ENTROPY,
         colours.FOCAL_LOSS,

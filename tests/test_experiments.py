@@ -654,3 +654,33 @@ def test_figures_kept_for_the_readme_are_those_that_the_experiments_name():
     }
     received = {path.name for path in Path(frame.README_FIGURES).glob("*")}
     assert received == expected
+
+
+def section_of_readme(heading) -> str:
+    readme = (Path(frame.FOLDER).parent / "README.md").read_text(encoding="utf-8")
+    return readme.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def test_readme_lists_the_questions_in_the_order_of_the_article():
+    listed = re.findall(r"^\| `(\w+)` \| (.+) \|$", section_of_readme("Experiments"), re.MULTILINE)
+    assert listed == list(frame.questions().items())
+
+
+@pytest.mark.parametrize("heading", ["Why cross-entropy?", "When not?"])
+def test_readme_says_what_the_experiments_found(heading):
+    """Of the experiments that are here at their full size; the others depend on it."""
+    items = section_of_readme(heading).partition("\n\n![")[0].split("\n- ")[1:]
+    assert len(items) >= 6
+    for item in items:
+        names = re.findall(r"`(\w+)`", item)
+        assert names, f"no experiment stands behind: {item}"
+        if set(names) & set(SIZES) - {"convexity", "escape"}:
+            continue
+        said = " ".join(
+            f"{finding.answer} {row.statement} {row.predicted:.4g} {row.predicted:.6f}"
+            for finding in map(perform, names)
+            for row in finding.rows
+        )
+        found = {as_float(number) for number in NUMBER.findall(said.replace(",", ""))}
+        for number in NUMBER.findall(item.replace(",", "")):
+            assert as_float(number) in found, f"{number} in {item}"
