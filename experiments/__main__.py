@@ -251,7 +251,7 @@ def say_how_long(experiments: dict[str, ModuleType], expected: dict[str, float],
         if is_statistical(experiment):
             minutes = f"about {expected[name] / 60:.0f} minutes on two cores"
             kept = len(blocks_of(experiment, out))
-            there = f", less what is there already: {kept} blocks" if kept else ""
+            there = f", less what is there already ({kept} blocks)" if kept else ""
             print(f"{name}: {experiment.FULL_SEEDS} seeds, {minutes}{there}", file=sys.stderr)
     print("Ctrl-C stops it; the same command then goes on where it was.", file=sys.stderr)
 
@@ -317,7 +317,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         findings = conduct(experiments, options.out, figures, options.full)
     except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
+        kept = " The same command goes on where it was." if options.full else ""
+        print(f"\nInterrupted.{kept}", file=sys.stderr)
         return 130
     print(table(findings, asked))
     print(f"\n{tally(findings)}.\nThe article: {options.out / 'index.html'}")

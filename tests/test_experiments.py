@@ -416,13 +416,13 @@ def test_full_run_uses_all_seeds_and_goes_on_where_it_was_interrupted(workplace,
     assert frame.main(["--full", "made_mean"]) == 130
     said = capsys.readouterr()
     assert "made_mean: 3 seeds, about 10 minutes on two cores\n" in said.err
-    assert "Interrupted" in said.err
+    assert "Interrupted. The same command goes on where it was." in said.err
     assert said.out == ""
     module.stopping.clear()
     module.computed.clear()
     assert frame.main(["--full", "made_mean"]) == 0
     assert module.computed == [1, 2]
-    assert "less what is there already: 1 blocks" in capsys.readouterr().err
+    assert "less what is there already (1 blocks)" in capsys.readouterr().err
 
 
 def test_full_run_carries_its_evidence_into_table_record_and_page(workplace, capsys):
