@@ -124,6 +124,7 @@ COLOURS = {
     ),
     "gallery_of_two_classes": (colours.CROSS_ENTROPY, colours.SQUARED_ERROR),
 }
+SHEETS = tuple(CAPTIONS)
 
 
 def clipped(logits: Array, targets: Array) -> Array:
@@ -388,7 +389,8 @@ def run(progress: Progress) -> Finding:
             *escapes(facts),
         ]
     pictures, measured = {}, {loss: facts[name] for name, loss in by_name().items()}
-    for stem, group in groups().items():
+    for stem in SHEETS:
+        group = groups()[stem]
         num_classes = 2 if stem == "gallery_of_two_classes" else 3
         known = {name: measured[loss] for name, loss in group.items() if loss in measured}
         figure = portraits.portrait(
