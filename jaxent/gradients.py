@@ -33,7 +33,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Float, Integer
 
@@ -382,9 +382,14 @@ def gradient_profile(
         classes = jnp.arange(num_classes)
         others = jnp.where(classes <= holders, wrong[..., None], absent[..., None])
         logits = jnp.where(classes == 0, true[..., None], others)
+        # Compiled into several loops a logit could be rounded in several ways, as a product that is
+        # fused with a sum is not rounded at all, and a top logit that is not exactly its row's
+        # maximum leaves no digit of 1 − q. A bit less than all of them is a rounding of its own.
+        finfo = jnp.finfo(dtype)
+        logits = lax.reduce_precision(logits, finfo.nexp, finfo.nmant - 1)
         targets = jnp.broadcast_to(classes == 0, logits.shape).astype(dtype)
         values, gradients = _of_each_example(jax.value_and_grad, loss, logits, targets)
-        margin = wrong - true  # as rounded in the logits
+        margin = logits[..., 1] - logits[..., 0]  # as rounded in the logits
         profile = GradientProfile(
             p_true=1 / (1 + holders * jnp.exp(margin)),
             margin=margin,

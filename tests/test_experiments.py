@@ -679,7 +679,7 @@ def said_in_readme() -> list[tuple[str, str]]:
         (text, name)
         for found in lists
         for item in found.partition("\n\n![")[0].split("\n- ")[1:]
-        for text, name in re.findall(r"(.*?)`(\w+)`", item, re.DOTALL)
+        for text, name in re.findall(r"(.*?)`(\w+)(?: --full)?`", item, re.DOTALL)
     ]
 
 

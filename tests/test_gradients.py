@@ -450,6 +450,21 @@ def test_logits_with_mass_sum_to_zero():
     np.testing.assert_allclose(one.logits[0, :2], [-1.5, 1.5])
 
 
+@pytest.mark.parametrize("points", [1, 8, 55])
+def test_profile_under_jit_keeps_the_digits_of_a_right_answer(points):
+    """Where the compiler makes several loops of it, each with roundings of its own."""
+    with jax.enable_x64(True):
+        profile = jax.jit(
+            functools.partial(gradients.gradient_profile, losses.softmax_focal_loss, 3)
+        )(margin=jnp.linspace(-27.0, -20.0, points))
+    for margin, received in zip(profile.margin, profile.true_class_gradient, strict=True):
+        with mpmath.workdps(50):
+            right = 1 / (1 + 2 * mpmath.exp(mpmath.mpf(float(margin))))
+            rest = 1 - right
+            expected = -(rest**2) * (rest - 2 * right * mpmath.log(right))
+        assert float(received) == pytest.approx(float(expected), rel=1e-13, abs=0)
+
+
 def test_profile_can_be_jitted_mapped_and_differentiated():
     def norm(scale, margin):
         return gradients.gradient_profile(

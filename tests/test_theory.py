@@ -18,7 +18,6 @@ MARGINS = np.array([-60.0, -20.0, -3.0, 0.0, 0.7, 5.0, 20.0, 60.0])
 CLASSES = np.array([2.0, 3.0, 10.0, 1000.0])
 GRID = np.linspace(-30, 30, 13)[:, None], np.array([2.0, 3.0, 10.0])
 MOST = 10  # classes in a batch of mistakes; fewer are padded with classes that cannot happen
-RANDOM = np.random.default_rng(0)
 # Compiling is what takes time here, so it is done with less care.
 jit_once = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
@@ -289,7 +288,7 @@ def test_push_keeps_its_digits_in_float32_at_every_margin(name):
 @every_law
 def test_spread_of_the_wrong_mass_matters_to_the_push_of_the_brier_score_alone(name, float64):
     logits, targets = mistakes(np.zeros((13, 1)), np.full(3, 4))
-    logits += RANDOM.normal(0.0, 2.0, logits.shape)
+    logits += np.random.default_rng(0).normal(0.0, 2.0, logits.shape)
     q = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     truth, rest, beta = q[..., 0], q[..., 1:].sum(axis=-1), np.sum(q[..., 1:] ** 2, axis=-1)
     expected = -gradients(LAWS[name].loss, logits, targets)[..., 0]
@@ -586,7 +585,10 @@ def test_escape_time_from_an_even_start_is_that_of_its_margin(float64):
 
 
 def test_escape_time_from_a_start_asks_neither_for_the_order_nor_for_the_offset(float64):
-    logits, order = RANDOM.normal(0.0, 4.0, 6), RANDOM.permutation(6)
+    logits, order = (
+        np.random.default_rng(0).normal(0.0, 4.0, 6),
+        np.random.default_rng(0).permutation(6),
+    )
     expected, _ = time_and_slope(logits, int(np.argmin(logits)))
     received, _ = time_and_slope(logits[order] + 100, int(np.argmin(logits[order])))
     assert float(received) == pytest.approx(float(expected), rel=1e-12)
@@ -1018,7 +1020,9 @@ def over_all_labels(loss, q):
 
 
 def test_brier_score_over_all_labels_is_the_sum_and_lies_between_its_bounds(float64):
-    q = np.concatenate([RANDOM.dirichlet(np.ones(4), 20), np.eye(4)[:1], np.full((1, 4), 0.25)])
+    q = np.concatenate(
+        [np.random.default_rng(0).dirichlet(np.ones(4), 20), np.eye(4)[:1], np.full((1, 4), 0.25)]
+    )
     received = jit_once(theory.brier_score_over_all_labels)(q)
     expected = over_all_labels(losses.softmax_brier_score, q).sum(axis=-1)
     np.testing.assert_allclose(received, expected, rtol=1e-13)
@@ -1027,7 +1031,7 @@ def test_brier_score_over_all_labels_is_the_sum_and_lies_between_its_bounds(floa
 
 
 def test_expected_absolute_error_is_the_mean_over_labels_and_least_at_the_mode(float64):
-    p, others = np.array([0.6, 0.3, 0.1]), RANDOM.dirichlet(np.ones(3), 20)
+    p, others = np.array([0.6, 0.3, 0.1]), np.random.default_rng(0).dirichlet(np.ones(3), 20)
     q = np.concatenate([others, [p], np.eye(3)])
     received = jit_once(jax.vmap(theory.expected_absolute_error, (0, None)))(q, p)
     expected = over_all_labels(losses.softmax_mean_absolute_error, q) @ p
@@ -1060,9 +1064,9 @@ def test_efficiency_of_logistic_regression_is_that_of_efrons_table(float64):
 
 def test_least_squares_errs_as_often_as_the_limit_says(float64):
     dimensions, examples, signal = 240, 400, 2.0
-    rates = []
+    random, rates = np.random.default_rng(0), []
     for _ in range(10):
-        signed = RANDOM.normal(size=(examples, dimensions))
+        signed = random.normal(size=(examples, dimensions))
         signed[:, 0] += signal
         weights = np.linalg.solve(signed.T @ signed, signed.sum(axis=0))
         rates.append(stats.norm.sf(signal * weights[0] / np.linalg.norm(weights)))
