@@ -376,15 +376,15 @@ def gradient_profile(
         else:
             _check_points(points, "margin must be finite", -np.inf, np.inf)
         true = points * (-holders / (holders + 1))
-        wrong = true + points
+        wrong = points / (holders + 1)
         # exp of twice the logarithm of the smallest normal number is 0, also as a subnormal.
         absent = jnp.maximum(true, wrong) + 2 * math.log(float(jnp.finfo(dtype).tiny))
         classes = jnp.arange(num_classes)
         others = jnp.where(classes <= holders, wrong[..., None], absent[..., None])
         logits = jnp.where(classes == 0, true[..., None], others)
-        # Compiled into several loops a logit could be rounded in several ways, as a product that is
-        # fused with a sum is not rounded at all, and a top logit that is not exactly its row's
-        # maximum leaves no digit of 1 − q. A bit less than all of them is a rounding of its own.
+        # Compiled into several loops a product is not rounded where it is fused with a sum, and a top
+        # logit that is not exactly its row's maximum leaves no digit of 1 − q. To leave out one bit
+        # is a rounding of its own, which is the same in all of them.
         finfo = jnp.finfo(dtype)
         logits = lax.reduce_precision(logits, finfo.nexp, finfo.nmant - 1)
         targets = jnp.broadcast_to(classes == 0, logits.shape).astype(dtype)
