@@ -54,12 +54,10 @@ from sklearn.datasets import load_iris
 
 from experiments import _colours as colours
 from experiments._claims import Finding, Picture, Progress, Row, claim, prediction
-from jaxent import descent, information, losses, plots
+from jaxent import descent, information, losses, plots, theory
 
 CROSS_ENTROPY = losses.softmax_cross_entropy
 SQUARED_ERROR = losses.softmax_brier_score
-LARGEST_CURVATURE_OF_CROSS_ENTROPY = 1 / 2
-LARGEST_CURVATURE_OF_SQUARED_ERROR = (39 + 55 * 33**0.5) / 576
 Loss = Callable[[ArrayLike, ArrayLike], Array]
 
 SPECIES = ("setosa", "versicolor", "virginica")
@@ -371,7 +369,7 @@ def known_p(rng: np.random.Generator) -> KnownP:
     """Learn from labels; cross-entropy, KL and H(Y|X) over fresh points."""
     points, labels = points_of_known_p(rng, LABELS)
     observed = Examples(points.features, np.eye(len(CENTRES))[labels])
-    training = train(CROSS_ENTROPY, observed, LARGEST_CURVATURE_OF_CROSS_ENTROPY)
+    training = train(CROSS_ENTROPY, observed, theory.CROSS_ENTROPY_SMOOTHNESS)
     fresh, _ = points_of_known_p(rng, FRESH_POINTS)
 
     def divergence(logits: ArrayLike, targets: ArrayLike) -> Array:
@@ -453,7 +451,7 @@ def run(progress: Progress) -> Finding:
         by_cross_entropy = course(
             "cross-entropy",
             CROSS_ENTROPY,
-            LARGEST_CURVATURE_OF_CROSS_ENTROPY,
+            theory.CROSS_ENTROPY_SMOOTHNESS,
             learning,
             held_out,
         )
@@ -461,7 +459,7 @@ def run(progress: Progress) -> Finding:
         by_squared_error = course(
             "squared error",
             SQUARED_ERROR,
-            LARGEST_CURVATURE_OF_SQUARED_ERROR,
+            theory.BRIER_SCORE_SMOOTHNESS,
             learning,
             held_out,
         )
