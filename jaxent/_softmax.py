@@ -56,6 +56,18 @@ def top_logit(axes, z):
     return jnp.maximum(jnp.max(z, axes), -jnp.finfo(z.dtype).max)
 
 
+def rounded(z, top):
+    """z, which is never above the top of its row: min(z, top).
+
+    A compiler may contract a product and the sum behind it to one operation that rounds once.
+    Logits that are scaled in the same program, z = x t, would then reach z − top unrounded, as
+    x t − top, where top is the largest of the rounded: the top class misses 0 by half an ulp of
+    its logit, and there may be less than that in the tail. A minimum is not contracted, and what
+    it takes is rounded.
+    """
+    return jnp.minimum(z, top)
+
+
 def exponential_of_difference(z, top):
     """exp(z − top), exact to an ulp or two for any gap.
 
@@ -75,6 +87,7 @@ def exponential_of_difference(z, top):
 def shifted(axes, z):
     """(d, e, tail) of the logits z; the tail is one number a row."""
     top = expand(top_logit(axes, z), axes)
+    z = rounded(z, top)
     d, e = z - top, exponential_of_difference(z, top)
     # ⌊e⌋ is 1 for the top class, and for others that round to it, and 0 for the rest
     ones = jnp.floor(e)
@@ -178,7 +191,8 @@ def _cross_entropy(axes, z, p):
     # reading z twice is faster.
     _, _, tail = shifted(axes, z)
     top = expand(jax.lax.optimization_barrier(top_logit(axes, z)), axes)
-    half_below = _weighted_sum(axes, p, 0.5 * top - 0.5 * z)  # top − z may overflow
+    # Halves, because top − z may overflow, and rounded as halves, lest XLA store z for both.
+    half_below = _weighted_sum(axes, p, 0.5 * top - rounded(0.5 * z, 0.5 * top))
     return jnp.sum(p, axes) * jnp.log1p(tail) + 2 * half_below
 
 
@@ -214,7 +228,7 @@ def _kullback_leibler(axes, z, p):
     # In the logarithm q is held above underflow; what that leaves out comes from the logits.
     floor = 0.7 * math.log(jnp.finfo(p.dtype).tiny)
     top = expand(jax.lax.optimization_barrier(top_logit(axes, z)), axes)
-    half_d = 0.5 * z - 0.5 * top  # z − max z may overflow
+    half_d = rounded(0.5 * z, 0.5 * top) - 0.5 * top  # z − max z may overflow
     scale = expand(mass / (1 + tail), axes)
     mass_q, positive = e * scale, jnp.maximum(e, math.exp(floor)) * scale
     # |log(p/Mq)| = log(1 + x), x = |p − Mq|/min(p, Mq), is log w + (x − (w − 1))/w for any w close
@@ -347,9 +361,11 @@ def _label_parts(axes, z, labels):
     classes = math.prod(z.shape[axis] for axis in axes)
     top = jnp.where((labels >= 0) & (labels < classes), top_logit(axes, z), jnp.nan)
     label = is_label(axes, z.shape, labels)
-    e = jnp.where(label, 0.0, exponential_of_difference(z, expand(top, axes)))
+    top_of_all = expand(top, axes)
+    of_others = exponential_of_difference(rounded(z, top_of_all), top_of_all)
+    e = jnp.where(label, 0.0, of_others)
     others = jnp.sum(e, axes)
-    below = top - _at_label(axes, z, labels)
+    below = top - rounded(_at_label(axes, z, labels), top)
     own = jnp.exp(-below)
     value = below + jnp.log1p(others + (own - 1))
     normalizer = others + own

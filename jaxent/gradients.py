@@ -33,7 +33,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Integer
 
@@ -382,11 +382,6 @@ def gradient_profile(
         classes = jnp.arange(num_classes)
         others = jnp.where(classes <= holders, wrong[..., None], absent[..., None])
         logits = jnp.where(classes == 0, true[..., None], others)
-        # Compiled into several loops a product is not rounded where it is fused with a sum, and a
-        # top logit that is not exactly its row's maximum leaves no digit of 1 − q. To leave out one
-        # bit is a rounding of its own, which is the same in all of them.
-        finfo = jnp.finfo(dtype)
-        logits = lax.reduce_precision(logits, finfo.nexp, finfo.nmant - 1)
         targets = jnp.broadcast_to(classes == 0, logits.shape).astype(dtype)
         values, gradients = _of_each_example(jax.value_and_grad, loss, logits, targets)
         margin = logits[..., 1] - logits[..., 0]  # as rounded in the logits

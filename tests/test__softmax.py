@@ -196,6 +196,31 @@ def test_a_single_class_has_no_gradient(name):
         assert gradient == 0
 
 
+@every_loss
+def test_logits_that_are_scaled_in_the_same_program_keep_their_digits(name):
+    loss, exactly = LOSSES[name]
+    random, scale = np.random.default_rng(0), np.float32(2.37)
+    raw = random.uniform(-9, 9, (7, 1 if name == BINARY else 10)).astype(np.float32)
+    raw[:, 0] += np.float32(9)
+    p = np.eye(1, raw.shape[1], dtype=np.float32)[0]
+    given = 0 if name == LABELS else p
+
+    def value(raw, scale):
+        return loss(raw * scale, given)
+
+    def gradient(raw, scale):
+        return jax.grad(loss)(raw * scale, given)
+
+    # in two programs, since what else is computed decides on how XLA computes a product
+    values, gradients = (
+        jax.jit(jax.vmap(function, (0, None)))(raw, scale) for function in (value, gradient)
+    )
+    for *received, logits in zip(values, gradients, raw * scale, strict=True):
+        expected = exactly(logits, p)
+        assert truth.ulps([received[0]], [expected.value], "float32") <= 20
+        assert truth.ulps(received[1], expected.gradient, "float32") <= 32
+
+
 PARAMETERS = {
     "cross_entropy": {},
     "kl_divergence": {},
