@@ -115,14 +115,18 @@ def eigenvalues(
         [-0.14  0.04  0.04  0.04  0.04  0.04  0.04  0.04  0.04]
     """
     logits, targets = _as_examples(logits, targets)
-    hessians = _of_each_example(_hessian_of, loss, logits, targets)
-    dtype = jnp.promote_types(logits.dtype, jnp.float32)
-    basis = jnp.asarray(_sum_zero_basis(logits.shape[-1]), dtype)
+    return _eigenvalues_across_shifts(_of_each_example(_hessian_of, loss, logits, targets))
+
+
+@jax.jit
+def _eigenvalues_across_shifts(hessians: Array) -> Array:
+    dtype = jnp.promote_types(hessians.dtype, jnp.float32)
+    basis = jnp.asarray(_sum_zero_basis(hessians.shape[-1]), dtype)
     # Left to itself, an accelerator multiplies float32 matrices in fewer digits.
     restricted = jnp.einsum(
         "ia,...ij,jb->...ab", basis, hessians.astype(dtype), basis, precision="highest"
     )
-    return jnp.linalg.eigvalsh(restricted).astype(logits.dtype)
+    return jnp.linalg.eigvalsh(restricted).astype(hessians.dtype)
 
 
 def _hessian_of(value: Loss) -> Loss:
@@ -130,9 +134,9 @@ def _hessian_of(value: Loss) -> Loss:
 
     def second_derivatives(z: Array, p: Array) -> Array:
         try:
-            return jax.hessian(value)(z, p)
+            return jax.jacfwd(jax.grad(value))(z, p)
         except TypeError:  # whatever else could raise it does so again
-            return jax.jacrev(jax.jacrev(value))(z, p)
+            return jax.jacrev(jax.grad(value))(z, p)
 
     return second_derivatives
 
