@@ -104,6 +104,7 @@ def opened(browser, path, address="", **context):
     heard, asked = [], []
     options = {"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce", **context}
     window = browser.new_context(**options)
+    window.set_default_timeout(120_000)  # for what hangs, and not for what is slow
     page = window.new_page()
     page.on("console", lambda message: heard.append(message.text))
     page.on("pageerror", lambda error: heard.append(str(error)))
@@ -119,6 +120,7 @@ def opened(browser, path, address="", **context):
 
 
 def redrawn(page):
+    """Wait until what the page was told has been drawn, which it asked for before this does."""
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
 
 
@@ -126,6 +128,27 @@ def settle(page):
     """Wait for the next redraw, and until all steps are counted."""
     redrawn(page)
     page.wait_for_function("() => !document.querySelector('[data-status=counting]')")
+
+
+def coloured_by(page, name):
+    """Choose a loss, or none, for the background, and wait until it is painted."""
+    page.locator("#field-scale").wait_for(state="visible")  # by the loss of the first view
+    for choice in "none", name:
+        page.locator("#field").select_option(choice)
+        state = "hidden" if choice == "none" else "visible"
+        page.locator("#field-scale").wait_for(state=state)
+
+
+def address_with(page, words):
+    """The address, once it holds the words: it follows the view when that has stood a while."""
+    page.wait_for_function("(words) => location.hash.includes(words)", arg=words)
+    return page.evaluate("location.href")
+
+
+def stop_the_clock(page):
+    """From here on time passes, for the page, in `page.clock.run_for` only; frames take 16 ms."""
+    page.clock.install(time=0)
+    page.clock.pause_at(3_600_000)
 
 
 def look(page):
@@ -472,11 +495,17 @@ def test_presets_do_what_they_say(browser, four):
 
 def test_q_glides_to_a_preset_where_motion_is_welcome(browser, four):
     with opened(browser, four, reduced_motion="no-preference") as page:
+        stop_the_clock(page)
+        start = look(page)[0]
         page.get_by_role("button", name="Uniform start").click()
-        redrawn(page)
-        assert 1e-4 < look(page)[1][0] < 0.3
-        page.wait_for_timeout(600)
-        assert look(page)[0].tolist() == [0, 0, 0]
+        seen = []
+        for _ in range(9):
+            page.clock.run_for(48)
+            seen.append(look(page)[0])
+    # the first frame only sees that time has begun to pass, and what one asks for the next draws
+    shares = np.clip((48 * np.arange(1, 10) - 16) / 400, 0, 1)
+    np.testing.assert_allclose(seen, np.outer((1 - shares) ** 3, start), rtol=1e-12)
+    assert seen[-1].tolist() == [0, 0, 0]
 
 
 def test_reset_brings_back_the_first_view(browser, four):
@@ -488,7 +517,8 @@ def test_reset_brings_back_the_first_view(browser, four):
         page.get_by_role("checkbox", name="Brier").uncheck()
         redrawn(page)
         assert look(page)[0].tolist() != first[0].tolist()
-        assert page.locator("#field-scale span").first.inner_text() != "0"
+        # as soon as the background is painted
+        page.wait_for_function("() => document.querySelector('#field-scale span').innerText != 0")
         page.get_by_role("button", name="Reset").click()
         settle(page)
         again = look(page)
@@ -552,7 +582,7 @@ def test_a_finger_drags_q_and_p_or_calls_q_or_scrolls(browser, four):
         np.testing.assert_allclose(handle(page, "triangle", "q"), inside(0.7), atol=1)
         before = look(page)[0]
         touch(page, *[inside(share) for share in (0.6, 0.5, 0.4, 0.3, 0.2, 0.1)])
-        assert page.evaluate("scrollY") > 50
+        page.wait_for_function("() => scrollY > 50")
         assert look(page)[0].tolist() == before.tolist()
 
 
@@ -671,9 +701,9 @@ def test_the_address_holds_the_view(browser, four):
         page.locator("#rate").fill("3")
         page.get_by_role("checkbox", name="raw").uncheck()
         page.locator("#field").select_option("Brier")
-        page.wait_for_timeout(500)
+        address = address_with(page, "colour=1")
         settle(page)
-        seen, address = look(page), page.url
+        seen = look(page)
     with opened(browser, four, "#" + address.partition("#")[2]) as page:
         again = look(page)
         assert page.get_by_label("logarithmic").is_checked()
@@ -756,8 +786,7 @@ def test_names_and_titles_are_text_and_nothing_else(browser, folder):
 def test_colours_of_the_field_are_the_norm_of_the_gradient(browser, four, name):
     q = np.array([[0.2, 0.3, 0.5], [0.5, 0.3, 0.2], [0.8, 0.1, 0.1], [0.1, 0.8, 0.1]])
     with opened(browser, four) as page:
-        page.locator("#field").select_option(name)
-        page.wait_for_timeout(500)
+        coloured_by(page, name)
         places = np.rint(q @ corners_of_triangle(page)).astype(int)
         pixels = page.evaluate(
             """(places) => {
@@ -776,8 +805,7 @@ def test_colours_of_the_field_are_the_norm_of_the_gradient(browser, four, name):
 
 def test_without_a_field_nothing_is_coloured(browser, four):
     with opened(browser, four) as page:
-        page.locator("#field").select_option("none")
-        page.wait_for_timeout(500)
+        coloured_by(page, "none")
         painted = page.evaluate(
             """() => [...document.querySelectorAll("canvas")].map((canvas) =>
               canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height)
@@ -785,7 +813,7 @@ def test_without_a_field_nothing_is_coloured(browser, four):
         )
         assert painted == [False, False]
         assert not page.locator("#field-scale").is_visible()
-        assert "colour=-1" in page.url
+        assert address_with(page, "colour=-1")
 
 
 # How it looks
@@ -839,33 +867,39 @@ def test_text_can_be_read_and_the_dark_is_dark(browser, four, scheme):
         assert lines[:2] == ["rgb(0, 114, 178)", "rgb(213, 94, 0)"]
 
 
-def test_a_move_of_the_pointer_is_one_redraw(browser, four, record_property):
+def test_moves_of_the_pointer_are_one_redraw_a_frame(browser, four, record_property):
     with opened(browser, four) as page:
-        times = redraw_times(page, moves=60)
+        page.evaluate("() => { window.time = performance.now.bind(performance); }")
+        stop_the_clock(page)
+        count_redraws(page)
+        page.mouse.move(*handle(page, "log-odds", "q"))
+        page.mouse.down()
+        counts = []
+        for n, turn in enumerate(np.linspace(0, 2 * math.pi, 60)):
+            place = 0.5 + 0.35 * math.cos(turn), 0.5 + 0.35 * math.sin(3 * turn)
+            page.mouse.move(*at(page, "log-odds", *place))
+            if n % 3 == 0:
+                page.clock.run_for(16)
+                counts.append(len(page.evaluate("() => window.times")))
+        page.mouse.up()
+        times = page.evaluate("() => window.times")
     record_property("redraw_p95_in_ms", float(np.quantile(times, 0.95)))
-    assert 30 <= len(times) <= 62
+    assert counts == list(range(1, 21))
 
 
-def redraw_times(page, moves):
-    """How long each redraw took, in ms, while Q was dragged about with its paths."""
+def count_redraws(page):
+    """How long each redraw takes from now on, in ms that pass, is in `times`."""
     page.evaluate(
         """() => {
           window.times = [];
           const original = window.requestAnimationFrame.bind(window);
           window.requestAnimationFrame = (redraw) => original((now) => {
-            const begin = performance.now();
+            const begin = window.time();
             redraw(now);
-            window.times.push(performance.now() - begin);
+            window.times.push(window.time() - begin);
           });
         }"""
     )
-    page.mouse.move(*handle(page, "log-odds", "q"))
-    page.mouse.down()
-    for turn in np.linspace(0, 2 * math.pi, moves):
-        place = 0.5 + 0.35 * math.cos(turn), 0.5 + 0.35 * math.sin(3 * turn)
-        page.mouse.move(*at(page, "log-odds", *place))
-    page.mouse.up()
-    return page.evaluate("() => window.times")
 
 
 # The file
