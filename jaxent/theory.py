@@ -948,7 +948,11 @@ def cross_entropy_escape_time_from(
         5.504
         5.678
     """
-    (logits,) = _as_floats(logits)
+    return _escape_time_from(*_as_floats(logits), label)
+
+
+@jax.jit  # a loop and a quadrature: op by op they would be two dozen programs a shape
+def _escape_time_from(logits: Array, label: ArrayLike) -> Array:
     others = jnp.where(jnp.arange(logits.size) == label, -jnp.inf, logits)
     top = jnp.max(others)
     margin = jnp.maximum(top - logits[label], 0)
