@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from scipy import integrate, special, stats
 
 from jaxent import information, losses, theory
 
@@ -18,8 +18,19 @@ MARGINS = np.array([-60.0, -20.0, -3.0, 0.0, 0.7, 5.0, 20.0, 60.0])
 CLASSES = np.array([2.0, 3.0, 10.0, 1000.0])
 GRID = np.linspace(-30, 30, 13)[:, None], np.array([2.0, 3.0, 10.0])
 MOST = 10  # classes in a batch of mistakes; fewer are padded with classes that cannot happen
-# Compiling is what takes time here, so it is done with less care.
-jit_once = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+@cache
+def jit_once(function, **options):
+    """The function compiled, with results in NumPy.
+
+    Compiling is what takes time here: it is done with less care, once for a function, and for all
+    the exponents that are bound to it.
+    """
+    if isinstance(function, partial) and not function.args:
+        return partial(jit_once(function.func, **options), **function.keywords)
+    compiled = jax.jit(function, compiler_options={"xla_backend_optimization_level": 0}, **options)
+    return lambda *args, **kwargs: jax.tree.map(np.asarray, compiled(*args, **kwargs))
 
 
 class Law(NamedTuple):
@@ -115,6 +126,11 @@ def gradient(loss, logits, targets):
 gradients = jit_once(gradient, static_argnums=0)
 
 
+@partial(jit_once, static_argnums=0)
+def gradient_of_one(loss, logits, target):
+    return jax.grad(loss)(logits, target)
+
+
 def mistakes(margins, classes):
     """Class 0 is the truth, and stands `margin` behind each of the others; [..., MOST]."""
     margins, classes = np.broadcast_arrays(margins, classes)
@@ -180,7 +196,7 @@ def steps_to_the_tie(loss, logits, targets, rates):
 def solve(velocity, start, time, **options):
     """The flow of a velocity, by SciPy's adaptive Runge–Kutta, to twelve digits or so."""
     return integrate.solve_ivp(
-        lambda _, x: np.asarray(velocity(x)),
+        lambda _, x: velocity(x),
         (0.0, float(time)),
         start,
         method="DOP853",
@@ -191,8 +207,7 @@ def solve(velocity, start, time, **options):
 
 
 def flow_of(loss, target):
-    gradient = jit_once(jax.grad(loss))
-    return lambda logits: -gradient(logits, target)
+    return lambda logits: -gradient_of_one(loss, logits, target)
 
 
 def exact_eigenvalues(p):
@@ -236,7 +251,7 @@ def test_two_classes_stand_for_wrong_mass_on_one_of_many(name, margin, float64):
     if name == "Brier score":
         gradient = 2 * q * (gradient - q @ gradient)
     expected = np.linalg.norm(gradient)
-    np.testing.assert_allclose(GRADIENT_NORMS[name](margin, 2), expected, rtol=1e-12)
+    np.testing.assert_allclose(jit_once(GRADIENT_NORMS[name])(margin, 2), expected, rtol=1e-12)
 
 
 def test_mean_squared_error_has_the_gradient_norm_of_the_brier_score_over_the_classes(float64):
@@ -263,8 +278,10 @@ def test_brier_score_pushes_hardest_at_one_third(classes, float64):
         for shift in (-1e-3, 0.0, 1e-3)
     )
     assert at > max(near, beyond)
-    assert theory.largest_brier_score_gradient_norm(classes) == pytest.approx(at, rel=1e-13)
-    assert theory.true_class_probability(margin_of_one_third, classes) == pytest.approx(1 / 3)
+    largest = jit_once(theory.largest_brier_score_gradient_norm)(classes)
+    assert largest == pytest.approx(at, rel=1e-13)
+    truth = jit_once(theory.true_class_probability)(margin_of_one_third, classes)
+    assert truth == pytest.approx(1 / 3)
 
 
 # How hard the true logit is pushed
@@ -330,7 +347,7 @@ def test_quadrature_holds_ten_digits_for_margins_to_a_hundred(float64):
 
 
 def test_flow_on_the_brier_score_is_at_the_tie_after_the_escape_time(float64):
-    time = theory.brier_score_escape_time(3.0, 5)
+    time = jit_once(theory.brier_score_escape_time)(3.0, 5)
     flow = flow_of(losses.softmax_brier_score, np.eye(5)[0])
     end = solve(flow, [0.0, 3.0, 3.0, 3.0, 3.0], time).y[:, -1]
     np.testing.assert_allclose(end, end[0], atol=1e-9)
@@ -368,7 +385,7 @@ def test_escape_on_raw_logits_asks_neither_for_the_offset_nor_for_the_other_clas
     offset, float64
 ):
     flow = flow_of(losses.logit_squared_error, np.eye(3)[0])
-    time = theory.logit_squared_error_escape_time(6.0)
+    time = jit_once(theory.logit_squared_error_escape_time)(6.0)
     for logits in ([0.0, 6.0, 6.0], [0.0, 6.0, -2.0]):
         end = solve(flow, np.array(logits) + offset, time).y[:, -1]
         assert end[0] == pytest.approx(end[1], abs=1e-8)
@@ -387,18 +404,20 @@ def natural_flow_of(loss, target):
 
 
 def test_natural_gradient_of_cross_entropy_is_at_the_tie_after_a_bounded_time(float64):
-    time = theory.natural_gradient_escape_time(6.0, 3)
+    escape_time = jit_once(theory.natural_gradient_escape_time)
+    time = escape_time(6.0, 3)
     flow = natural_flow_of(losses.softmax_cross_entropy, np.eye(3)[0])
     end = solve(flow, [0.0, 6.0, 6.0], time).y[:, -1]
     np.testing.assert_allclose(end, end[0], atol=1e-6)
-    assert time < theory.natural_gradient_escape_time(1000.0, 3) <= math.log(1.5) * (1 + 1e-15)
+    assert time < escape_time(1000.0, 3) <= math.log(1.5) * (1 + 1e-15)
 
 
 def test_natural_gradient_of_the_brier_score_takes_half_the_time_of_descent_on_cross_entropy(
     float64,
 ):
     flow = natural_flow_of(losses.softmax_brier_score, np.eye(3)[0])
-    end = solve(flow, [0.0, 6.0, 6.0], theory.cross_entropy_escape_time(6.0, 3) / 2).y[:, -1]
+    time = jit_once(theory.cross_entropy_escape_time)(6.0, 3) / 2
+    end = solve(flow, [0.0, 6.0, 6.0], time).y[:, -1]
     np.testing.assert_allclose(end, end[0], atol=1e-6)
 
 
@@ -435,7 +454,8 @@ def test_steps_on_raw_logits_are_exact_at_every_learning_rate(rate, float64):
 
 def test_steps_on_raw_logits_are_whole_where_a_step_ends_at_the_tie(float64):
     # (1 + m) (1 − 2η)ⁿ = 1 at n = 3 for m = 7, η = 1/4.
-    assert float(theory.logit_squared_error_escape_steps(7.0, 0.25)) == pytest.approx(3, abs=1e-12)
+    received = jit_once(theory.logit_squared_error_escape_steps)(7.0, 0.25)
+    assert float(received) == pytest.approx(3, abs=1e-12)
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.3, 1.0, 2.0])
@@ -471,7 +491,7 @@ def test_one_sigmoid_logit_takes_the_time_and_the_steps_of_its_own_law(name, flo
     def push(logits):
         return -jax.vmap(jax.grad(loss))(logits, jnp.ones_like(logits))
 
-    end = solve(jit_once(push), [-6.0], time(6.0)).y[0, -1]
+    end = solve(jit_once(push), [-6.0], jit_once(time)(6.0)).y[0, -1]
     assert end == pytest.approx(0, abs=1e-8)
 
     @jit_once
@@ -486,7 +506,7 @@ def test_one_sigmoid_logit_takes_the_time_and_the_steps_of_its_own_law(name, flo
     for margin in (0.5, 6.0):
         before, after, count = walk(np.array([-margin]), 0.1)
         expected = count - 1 + before[0] / (before[0] - after[0])
-        assert float(steps(margin, 0.1)) == pytest.approx(float(expected), abs=0.01)
+        assert float(jit_once(steps)(margin, 0.1)) == pytest.approx(float(expected), abs=0.01)
 
 
 def test_adam_without_momentum_takes_the_margin_and_epsilon_times_the_time_of_descent(float64):
@@ -494,14 +514,14 @@ def test_adam_without_momentum_takes_the_margin_and_epsilon_times_the_time_of_de
     one_logit = flow_of(lambda z, target: losses.sigmoid_squared_error(z, target).sum(), np.ones(1))
     two_logits = flow_of(losses.softmax_brier_score, np.eye(2)[0])
     for flow, start, distance, descent_time in (
-        (one_logit, [-10.0], 10.0, theory.sigmoid_squared_error_escape_time(10.0)),
-        (two_logits, [0.0, 10.0], 5.0, theory.brier_score_escape_time(10.0, 2)),
+        (one_logit, [-10.0], 10.0, jit_once(theory.sigmoid_squared_error_escape_time)(10.0)),
+        (two_logits, [0.0, 10.0], 5.0, jit_once(theory.brier_score_escape_time)(10.0, 2)),
     ):
-        time = theory.adam_escape_time(distance, descent_time, epsilon)
+        time = jit_once(theory.adam_escape_time)(distance, descent_time, epsilon)
         assert time > 1.1 * distance
 
         def velocity(z, flow=flow):
-            push = np.asarray(flow(z))
+            push = flow(z)
             return push / (np.abs(push) + epsilon)
 
         end = solve(velocity, start, time).y[:, -1]
@@ -522,8 +542,8 @@ def test_time_to_one_half_grows_like_the_logarithm_and_like_half_the_number_of_c
     # In float32, where K² + 1 is K² from 4097 classes on.
     classes = np.array([1e4, 1e6])
     entropy, brier = (
-        theory.cross_entropy_time_to_half(classes),
-        theory.brier_score_time_to_half(classes),
+        jit_once(theory.cross_entropy_time_to_half)(classes),
+        jit_once(theory.brier_score_time_to_half)(classes),
     )
     np.testing.assert_allclose(entropy, 1 + np.log(classes), rtol=1e-3)
     np.testing.assert_allclose(brier, classes / 2, rtol=3e-3)
@@ -786,7 +806,7 @@ def test_uniform_start_has_two_eigenvalues_and_is_concave_on_the_way_from_four_c
     for index in UNIFORM:
         classes = int(points(one_hot=True).classes[index])
         hessian = hessians[index, :classes, :classes]
-        received = theory.brier_score_uniform_eigenvalues(classes)
+        received = jit_once(theory.brier_score_uniform_eigenvalues)(classes)
         expected = np.sort([float(received.along)] + [float(received.sideways)] * (classes - 2))
         np.testing.assert_allclose(
             eigenvalues_on_the_simplex(hessian, classes), expected, atol=1e-15
@@ -797,19 +817,24 @@ def test_uniform_start_has_two_eigenvalues_and_is_concave_on_the_way_from_four_c
 
 
 def test_smoothness_constants_are_the_extremes_of_the_second_derivative_of_two_classes(float64):
-    def second_derivative(loss, logits):
-        return jit_once(jax.vmap(jax.grad(jax.grad(loss))))(logits)
-
     def along(loss):
         target, direction = np.array([1.0, 0.0]), np.array([1.0, -1.0]) / math.sqrt(2)
         return lambda s: loss(s * direction, target)
 
+    @jit_once
+    def second_derivatives(logits):
+        return [
+            jax.vmap(jax.grad(jax.grad(loss)))(logits)
+            for loss in (
+                along(losses.softmax_brier_score),
+                along(losses.softmax_cross_entropy),
+                lambda s: losses.sigmoid_squared_error(s, 1.0),
+                lambda s: losses.sigmoid_binary_cross_entropy(s, 1.0),
+            )
+        ]
+
     # fine enough for ten digits, because a maximum is flat
-    logits = np.linspace(-3, 3, 200_001)
-    brier = second_derivative(along(losses.softmax_brier_score), logits)
-    entropy = second_derivative(along(losses.softmax_cross_entropy), logits)
-    squared = second_derivative(lambda s: losses.sigmoid_squared_error(s, 1.0), logits)
-    binary = second_derivative(lambda s: losses.sigmoid_binary_cross_entropy(s, 1.0), logits)
+    brier, entropy, squared, binary = second_derivatives(np.linspace(-3, 3, 200_001))
     for received, expected in (
         (theory.BRIER_SCORE_SMOOTHNESS, brier.max()),
         (theory.BRIER_SCORE_LEAST_CURVATURE, brier.min()),
@@ -841,13 +866,18 @@ def test_a_uniform_p_has_condition_number_one(classes, float64):
 @every_softmax_loss
 def test_steps_are_those_of_the_hessian_at_q_equal_to_p(name, float64):
     p = np.array(SKEWED[2])
-    hessian = jit_once(jax.hessian(LAWS[name].loss))(np.log(p), p)
+
+    @jit_once
+    def measure(p):
+        hessian = jax.hessian(LAWS[name].loss)(jnp.log(p), p)
+        return hessian, BEST_STEPS[name](p), LARGEST_STEPS[name](p)
+
+    hessian, best, largest_step = measure(p)
     eigenvalues = np.linalg.eigvalsh(hessian)
     smallest, largest = eigenvalues[1], eigenvalues[-1]
-    best = jit_once(BEST_STEPS[name])(p)
     assert best.condition_number == pytest.approx(largest / smallest, rel=1e-9)
     assert best.learning_rate == pytest.approx(2 / (largest + smallest), rel=1e-9)
-    assert jit_once(LARGEST_STEPS[name])(p) == pytest.approx(2 / largest, rel=1e-12)
+    assert largest_step == pytest.approx(2 / largest, rel=1e-12)
 
 
 @partial(jit_once, static_argnums=(0, 4))
@@ -890,7 +920,7 @@ def test_steps_to_shrink_the_error_are_those_of_descent(name, float64):
     errors = errors_of_descent(LAWS[name].loss, start, p, best.learning_rate, 400)
     errors = np.linalg.norm(errors, axis=1)
     steps = 1 + np.argmax(errors <= np.linalg.norm(start - np.log(p)) / 100)
-    received = theory.steps_to_shrink_error(best.condition_number, 100.0)
+    received = jit_once(theory.steps_to_shrink_error)(best.condition_number, 100.0)
     assert int(steps) == pytest.approx(float(received), abs=1.01)
 
 
@@ -938,11 +968,30 @@ def test_gap_of_the_two_cycle_solves_its_equation_from_the_threshold_to_huge_ste
 
 def test_steps_to_shrink_error_keep_their_digits_where_the_rate_rounds_to_one():
     expected = mpmath.log(1000) / (mpmath.log(mpmath.mpf(10) ** 9 + 1) - mpmath.log(10**9 - 1))
-    received = theory.steps_to_shrink_error(1e9, 1000.0)
+    received = jit_once(theory.steps_to_shrink_error)(1e9, 1000.0)
     np.testing.assert_allclose(received, float(expected), rtol=1e-6)
 
 
 # How the probabilities move
+
+
+@jit_once
+def brier_score_gradient_in_q(q, targets):
+    return jax.grad(lambda q: information.brier_score(targets, q).sum())(q)
+
+
+@jit_once
+def softmax_moves(logits, velocity):
+    return jax.jvp(jax.nn.softmax, (logits,), (velocity,))[1]
+
+
+@jit_once
+def flow_velocities(q, p):
+    """With no Jacobian, one and two."""
+    return [
+        jax.vmap(partial(theory.flow_velocity, num_jacobians=jacobians))(q, p)
+        for jacobians in range(3)
+    ]
 
 
 @every_kind_of_target
@@ -950,30 +999,29 @@ def test_velocity_of_q_has_as_many_jacobians_as_the_rule(one_hot, float64):
     logits, targets, _ = points(one_hot)
     q = points(one_hot).q
 
-    def moved(velocity_of_logits):
-        return jit_once(partial(jax.jvp, jax.nn.softmax))((logits,), (velocity_of_logits,))[1]
-
-    in_q = jit_once(jax.grad(lambda q: information.brier_score(targets, q).sum()))
     expected = (
-        -in_q(q) / 2,
-        moved(-gradients(losses.softmax_cross_entropy, logits, targets)),
-        moved(-gradients(losses.softmax_brier_score, logits, targets)) / 2,
+        -brier_score_gradient_in_q(q, targets) / 2,
+        softmax_moves(logits, -gradients(losses.softmax_cross_entropy, logits, targets)),
+        softmax_moves(logits, -gradients(losses.softmax_brier_score, logits, targets)) / 2,
     )
-    for jacobians, velocity in enumerate(expected):
-        formula = jit_once(jax.vmap(partial(theory.flow_velocity, num_jacobians=jacobians)))
-        np.testing.assert_allclose(formula(q, targets), velocity, atol=1e-15)
+    for received, velocity in zip(flow_velocities(q, targets), expected, strict=True):
+        np.testing.assert_allclose(received, velocity, atol=1e-15)
 
 
 def test_truth_rises_under_the_brier_score_at_least_at_its_least_speed(float64):
-    truth = np.eye(5)[0]
     q = points(one_hot=True).q
-    flow = jit_once(jax.vmap(lambda q: 2 * theory.flow_velocity(q, truth, 2)[0]))
-    bound = jit_once(jax.vmap(lambda q: theory.brier_score_least_progress(q, 0)))
-    received = bound(q)
-    assert np.all(received > 0)
-    assert np.all(received <= flow(q) * (1 + 1e-9))
     even = np.array([[a, *[(1 - a) / 4] * 4] for a in (0.01, 0.2, 0.9)])
-    np.testing.assert_allclose(bound(even), flow(even), rtol=1e-12)
+
+    @jit_once
+    @jax.vmap
+    def speeds(q):
+        flow = 2 * theory.flow_velocity(q, np.eye(5)[0], 2)[0]
+        return flow, theory.brier_score_least_progress(q, 0)
+
+    flow, bound = speeds(np.concatenate([q, even]))
+    assert np.all(bound > 0)
+    assert np.all(bound <= flow * (1 + 1e-9))
+    np.testing.assert_allclose(bound[len(q) :], flow[len(q) :], rtol=1e-12)
 
 
 def test_least_speed_keeps_its_digits_where_q_is_sure():
@@ -992,10 +1040,10 @@ def test_exponentiated_gradient_on_the_brier_score_is_descent_on_cross_entropy_a
 ):
     logits, targets, _ = points(one_hot)
     q, rate = points(one_hot).q, 0.7
-    gradient = jit_once(jax.grad(lambda q: information.brier_score(targets, q).sum()))(q)
+    gradient = brier_score_gradient_in_q(q, targets)
     received = jit_once(theory.exponentiated_gradient_step)(q, gradient, rate)
     step = 2 * rate * gradients(losses.softmax_cross_entropy, logits, targets)
-    np.testing.assert_allclose(received, jax.nn.softmax(logits - step), rtol=1e-13)
+    np.testing.assert_allclose(received, special.softmax(logits - step, axis=1), rtol=1e-13)
 
 
 def test_exponentiated_gradient_keeps_zeros_and_survives_huge_gradients():
@@ -1110,15 +1158,34 @@ for name, law in LAWS.items():
     OF_A_MARGIN[f"steps of {name}"] = lambda m, law=law: law.steps(m, 3, learning_rate=0.1)
 
 
-def test_no_margin_takes_no_time():
+@pytest.fixture(scope="module")
+def values_of_margins():
+    """Every formula on an array of margins, under every check of JAX."""
+    with (
+        jax.debug_nans(True),
+        jax.numpy_rank_promotion("raise"),
+        jax.checking_leaks(),
+    ):
+        of_margins = jit_once(lambda m: {name: of(m) for name, of in OF_A_MARGIN.items()})
+        return of_margins(np.array([[0.0, 1.0], [5.0, 20.0]]))
+
+
+def test_formulas_work_on_arrays_and_under_every_check_of_jax(values_of_margins):
+    assert values_of_margins.keys() == OF_A_MARGIN.keys()
+    for name, values in values_of_margins.items():
+        assert values.shape == (2, 2), name
+        assert values.dtype == jnp.float32, name
+        assert np.all(np.isfinite(values)), name
+
+
+def test_no_margin_takes_no_time(values_of_margins):
     timed = {
-        name: of
-        for name, of in OF_A_MARGIN.items()
+        name: values[0, 0]
+        for name, values in values_of_margins.items()
         if name.startswith(("time", "steps")) or name.endswith(("escape_time", "escape_steps"))
     }
     assert len(timed) == 18
-    received = jit_once(lambda m: {name: of(m) for name, of in timed.items()})(0.0)
-    assert not any(received.values())
+    assert not any(timed.values()), timed
 
 
 def test_derivative_with_respect_to_the_margin_is_the_central_difference(float64):
@@ -1136,27 +1203,18 @@ def test_derivative_with_respect_to_the_margin_is_the_central_difference(float64
         np.testing.assert_allclose(received, expected, rtol=1e-5, atol=1e-8, err_msg=name)
 
 
-def test_formulas_work_on_arrays_and_under_every_check_of_jax():
-    margins = np.array([[0.0, 1.0], [5.0, 20.0]])
-    with (
-        jax.debug_nans(True),
-        jax.numpy_rank_promotion("raise"),
-        jax.checking_leaks(),
-    ):
-        received = jit_once(lambda m: {name: of(m) for name, of in OF_A_MARGIN.items()})(margins)
-    for name, values in received.items():
-        assert values.shape == margins.shape, name
-        assert values.dtype == jnp.float32, name
-        assert jnp.all(jnp.isfinite(values)), name
-
-
 def test_classes_may_be_an_array_and_margins_integers():
-    for law in LAWS.values():
-        time = jit_once(law.time)
-        received = time(2, np.array([2, 3]))
-        assert received.dtype == jnp.float32
-        np.testing.assert_allclose(received[1], exact_time(law, 2, 3), rtol=1e-6)
-    assert theory.cross_entropy_gradient_norm(jnp.float16(1.0), 1000).dtype == jnp.float16
+    @jit_once
+    def measure(margin, classes):
+        half = theory.cross_entropy_gradient_norm(jnp.float16(1.0), 1000)
+        return {name: law.time(margin, classes) for name, law in LAWS.items()}, half
+
+    times, half = measure(2, np.array([2, 3]))
+    for name, received in times.items():
+        assert received.dtype == jnp.float32, name
+        expected = exact_time(LAWS[name], 2, 3)
+        np.testing.assert_allclose(received[1], expected, rtol=1e-6, err_msg=name)
+    assert half.dtype == jnp.float16
 
 
 def test_fit_formulas_work_under_jit_vmap_and_grad(float64):
