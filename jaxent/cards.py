@@ -385,13 +385,12 @@ def _in_blocks(function: Callable, num_classes: int, results_per_row: int = 1) -
     run = _jit_quickly(function)
 
     def of_rows(logits: np.ndarray, targets: np.ndarray):
-        logits, targets = np.broadcast_arrays(np.atleast_2d(logits), targets)
-        count = len(logits)
-        filled = np.minimum(np.arange(-(-count // block) * block), count - 1)
-        parts = [
-            jax.tree.map(np.asarray, run(logits[rows], targets[rows]))
-            for rows in filled.reshape(-1, block)
-        ]
+        logits = np.atleast_2d(logits)
+        count = max(len(logits), targets.size // num_classes)
+        filled = np.empty([2, -(-count // block) * block, num_classes])
+        filled[0, :count], filled[1, :count] = logits, targets
+        filled[:, count:] = filled[:, :1]
+        parts = [run(*filled[:, at : at + block]) for at in range(0, count, block)]
         return jax.tree.map(lambda *pieces: np.concatenate(pieces)[:count], *parts)
 
     return of_rows
@@ -837,13 +836,12 @@ def _push(loss: Loss, evaluate: _Evaluate, num_classes: int) -> Push:
 
 def _uniform_power(loss: Loss) -> float:
     few, many = 300, 3000
+    examples = [(np.zeros(count), np.eye(1, count)[0]) for count in (few, many)]
     try:
-        ends = [
-            float(
-                np.linalg.norm(_jit_quickly(jax.grad(loss))(np.zeros(count), np.eye(1, count)[0]))
-            )
-            for count in (few, many)
-        ]
+        gradients = _jit_quickly(lambda *pairs: [jax.grad(loss)(*pair) for pair in pairs])(
+            *examples
+        )
+        ends = [float(np.linalg.norm(gradient)) for gradient in gradients]
     except Exception:  # written for a certain number of classes, it may raise anything
         return math.nan
     return math.log(ends[1] / ends[0], many / few) if all(ends) else math.nan
@@ -852,80 +850,116 @@ def _uniform_power(loss: Loss) -> float:
 def _escape(evaluate: _Evaluate, num_classes: int, *, symmetric: bool, smooth: bool) -> EscapeLaw:
     truth = np.eye(num_classes)[0]
 
-    def gradient(z: np.ndarray) -> np.ndarray:
-        g = evaluate(z, truth)[1][0]
+    def flow(states: np.ndarray) -> np.ndarray:
+        """The flow z′ = −g by its arc length s, dz/ds = −g/‖g‖ and dt/ds = 1/‖g‖, of rows (z, t):
+        a plateau costs time and not steps. NaN where there is no direction."""
+        g = evaluate(states[:, :-1], truth)[1]
         if symmetric:  # wrong logits that start equal stay so; rounding would part them
-            g[1:] = g[1:].mean()
-        return g
+            g[:, 1:] = g[:, 1:].mean(-1, keepdims=True)
+        norms = np.linalg.norm(g, axis=-1, keepdims=True)
+        norms = np.where((norms > 0) & (norms < math.inf), norms, math.nan)
+        return np.append(-g, np.ones_like(norms), -1) / norms
 
     margins = np.array(_MARGINS, float)
-    times = np.array([_escape_time(gradient, -m * truth, smooth=smooth) for m in margins])
+    starts = np.append(np.multiply.outer(-margins, truth), np.zeros([len(margins), 1]), -1)
+    moves = np.isfinite(flow(starts)[:, -1])
+    times = np.full_like(margins, math.inf)
+    if moves.any():
+        follow = _escape_times if smooth else _escape_times_in_small_steps
+        times[moves] = follow(flow, starts[moves])
     return _law(margins, times)
 
 
-def _escape_time(
-    gradient: Callable[[np.ndarray], np.ndarray], start: np.ndarray, *, smooth: bool
-) -> float:
-    """The time of the flow z′ = −g from the start to the tie; ∞ if there is none.
+_Flow = Callable[[np.ndarray], np.ndarray]
 
-    The flow is followed along its arc length s, dz/ds = −g/‖g‖ and dt/ds = 1/‖g‖: a plateau costs
-    time and not steps.
+
+def _lead(states: np.ndarray) -> np.ndarray:
+    return states[..., 0] - states[..., 1:-1].max(-1)
+
+
+def _escape_times(flow: _Flow, starts: np.ndarray) -> np.ndarray:
+    """The times at which the flow from each row reaches the tie; ∞ where it does not.
+
+    As all move at the same speed, they are followed by one solver, until one of them is not on a
+    smooth way to the tie: then by one each.
     """
-    strongest = np.linalg.norm(gradient(start))
-    if not 0 < strongest < math.inf:
-        return math.inf
+    times = np.full(len(starts), math.inf)
+    rows, states = np.arange(len(starts)), starts
+    slowness_at_start = flow(starts)[:, -1]  # 1/‖g‖
+    least_slowness = slowness_at_start.copy()
+    length, step, evaluations = 0.0, None, 0
+    while len(rows):
+        # The solver's norm of the errors is a mean over rows, but each is to keep its tolerance.
+        tolerance = 1e-10 / math.sqrt(len(rows))
+        absolute: Any = np.full(states.shape, tolerance)
+        absolute[:, -1] *= slowness_at_start[rows]
+        solver = DOP853(
+            lambda s, state, shape=states.shape: flow(state.reshape(shape)).ravel(),
+            length,
+            states.ravel(),
+            length + 1e4 * (1 - _lead(states).min()),
+            first_step=step,
+            rtol=tolerance,
+            atol=absolute.ravel(),
+        )
+        arrived = np.zeros(len(rows), bool)
+        while not arrived.any():
+            before = solver.t
+            solver.step()
+            states = solver.y.reshape(states.shape)
+            arrived = _lead(states) >= 0
+            slowness = flow(states)[:, -1]
+            least_slowness[rows] = np.fmin(least_slowness[rows], slowness)
+            # At a point of rest the direction turns about, and steps shrink to nothing.
+            slow = ~(slowness <= 1e6 * least_slowness[rows]) & ~arrived
+            lost = (
+                not np.isfinite(states).all()
+                or (not arrived.any() and solver.status != "running")
+                or (slow.any() and solver.t - before < 1e-6)
+            )
+            if (lost or evaluations + solver.nfev > 3000) and len(starts) > 1:
+                return np.concatenate([_escape_times(flow, start[None]) for start in starts])
+            if lost:
+                return times
+            if evaluations + solver.nfev > 3000 and not arrived.any():
+                return _escape_times_in_small_steps(flow, states)
+        times[rows[arrived]] = _times_at_the_tie(solver, arrived)
+        length, step, evaluations = solver.t, solver.step_size, evaluations + solver.nfev
+        rows, states = rows[~arrived], states[~arrived]
+    return times
 
-    def flow(s: float, state: np.ndarray) -> np.ndarray:
-        g = gradient(state[:-1])
-        norm = np.linalg.norm(g)
-        if not 0 < norm < math.inf:
-            return np.full_like(state, math.nan)
-        return np.append(-g, 1) / norm
 
-    def lead(state: np.ndarray) -> float:
-        return state[0] - state[1:-1].max()
+def _times_at_the_tie(solver: DOP853, arrived: np.ndarray) -> list[float]:
+    """Of the rows that have passed it in the last step."""
+    between = solver.dense_output()
 
-    if not smooth:
-        return _escape_time_in_small_steps(flow, lead, np.append(start, 0.0))
-    tolerances: Any = np.append(np.full(len(start), 1e-10), 1e-10 / strongest)
-    solver = DOP853(
-        flow,
-        0.0,
-        np.append(start, 0.0),
-        1e4 * (1 - lead(np.append(start, 0.0))),
-        rtol=1e-10,
-        atol=tolerances,
-    )
-    while solver.status == "running":
-        if solver.nfev > 3000:
-            return _escape_time_in_small_steps(flow, lead, solver.y)
-        last = solver.t
-        solver.step()
-        if not np.isfinite(solver.y).all():
-            return math.inf
-        if lead(solver.y) >= 0:
-            between = solver.dense_output()
-            ends = last, solver.t
-            tie = brentq(lambda s, at=between: lead(at(s)), *ends, xtol=1e-14)
-            return float(between(tie)[-1])
-        # At a point of rest the direction turns about, and steps shrink to nothing.
-        norm = np.linalg.norm(gradient(solver.y[:-1]))
-        strongest = max(strongest, norm)
-        if norm < 1e-6 * strongest and solver.t - last < 1e-6:
-            return math.inf
-    return math.inf
+    def state(s: float, row: int) -> np.ndarray:
+        return between(s).reshape(len(arrived), -1)[row]
+
+    times = []
+    for row in np.flatnonzero(arrived).tolist():
+        ends: Any = solver.t_old, solver.t
+        tie: Any = brentq(lambda s, row: _lead(state(s, row)), *ends, args=(row,), xtol=1e-14)
+        times.append(state(tie, row)[-1])
+    return times
 
 
-def _escape_time_in_small_steps(flow, lead, state: np.ndarray) -> float:
+def _escape_times_in_small_steps(flow: _Flow, states: np.ndarray) -> np.ndarray:
     """The same where the gradient jumps too often to be followed, as one that is rounded does."""
+    times = np.full(len(states), math.inf)
+    rows = np.arange(len(states))
     step = 1 / 64
     for _ in range(4000):
-        before = state
-        state = before + step * flow(0.0, before + step / 2 * flow(0.0, before))
-        if lead(state) >= 0:
-            share = lead(before) / (lead(before) - lead(state))
-            return float(before[-1] + share * (state[-1] - before[-1]))
-    return math.inf
+        before = states
+        states = before + step * flow(before + step / 2 * flow(before))
+        arrived = _lead(states) >= 0
+        share = (_lead(before) / (_lead(before) - _lead(states)))[arrived]
+        times[rows[arrived]] = (1 - share) * before[arrived, -1] + share * states[arrived, -1]
+        going = ~arrived & np.isfinite(states).all(-1)
+        rows, states = rows[going], states[going]
+        if not len(rows):
+            break
+    return times
 
 
 def _law(margins: np.ndarray, times: np.ndarray) -> EscapeLaw:
