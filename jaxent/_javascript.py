@@ -121,7 +121,7 @@ def _uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return jax.vmap(lambda z: function(z, p))(logits)
         except _PYTHON_LOOKS:
-            pairs = [function(z, p) for z in logits]
+            pairs = [function(z, p) for z in np.asarray(logits)]
             return np.stack([value for value, _ in pairs]), np.stack([g for _, g in pairs])
 
     return evaluate

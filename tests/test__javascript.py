@@ -34,6 +34,9 @@ def double():
         yield
 
 
+translated = functools.cache(_javascript.translate)
+
+
 RUN = """([sources, points]) => {
     const print = x => Object.is(x, -0) ? "-0" : String(x), read = eval(points);
     return sources.map(eval).flatMap(f => read.map(x => f(...x).map(print).join())).join();
@@ -76,14 +79,13 @@ def assert_close(received, expected, relative=1e-9):
     np.testing.assert_allclose(received[:, 0], expected[:, 0], rtol=1e-12, atol=1e-12)
 
 
-def check(page, loss, targets=None):
-    translation = _javascript.translate(loss)
+def check(page, loss, same=None):
+    """That the translation is the loss, or the same written otherwise."""
+    translation = translated(loss)
     assert translation[1:] == (True, False, 0.0, "")
-    logits, soft = points()
-    targets = soft if targets is None else targets
+    logits, targets = points()
     (received,) = run(page, [translation.source], logits, targets)
-    assert_close(received, reference(loss, logits, targets))
-    return translation
+    assert_close(received, reference(same or loss, logits, targets))
 
 
 # Losses
@@ -97,7 +99,7 @@ def test_every_loss_of_the_package_is_translated(page, double, name):
 
 
 def test_losses_of_the_package_are_short():
-    sizes = [len(_javascript.translate(loss).source) for loss in BUILT_IN.values()]
+    sizes = [len(translated(loss).source) for loss in BUILT_IN.values()]
     assert max(sizes) < 2000
 
 
@@ -329,6 +331,10 @@ def with_remarks(z, p):
     return jnp.sum(checkpoint_name(jax.nn.softplus(z), "softplus") * p)
 
 
+def without_remarks(z, p):
+    return jnp.sum(jax.nn.softplus(z) * p)
+
+
 def constant(z, p):
     return 1.0
 
@@ -368,7 +374,8 @@ OWN = [
 
 @pytest.mark.parametrize("loss", OWN, ids=lambda loss: loss.__name__)
 def test_a_users_loss_is_translated(page, double, loss):
-    check(page, loss)
+    # JAX would print the remarks, point by point, which takes longer than all else
+    check(page, loss, without_remarks if loss is with_remarks else None)
 
 
 STEPS = [
@@ -543,11 +550,6 @@ def opaque_cross_entropy_that_overflows(z, p):
     return -np.sum(p * log_q) * factor, (q - np.asarray(p)) * factor
 
 
-@functools.cache
-def table(opaque_loss):
-    return _javascript.translate(opaque_loss)
-
-
 def in_the_chart(count=400):
     """Logits and one-hot targets all over the chart in which tables are made."""
     generator = np.random.default_rng(1)
@@ -568,7 +570,7 @@ def in_the_chart(count=400):
     ids=["cross-entropy", "Brier score", "weighted cross-entropy"],
 )
 def test_a_table_errs_by_no_more_than_it_says(page, double, opaque_loss, loss, bound):
-    translation = table(opaque_loss)
+    translation = translated(opaque_loss)
     assert translation[1:3] == (False, True)
     assert translation.reason == "primitive 'pure_callback'"
     assert 0 < translation.worst_error < bound
@@ -586,7 +588,7 @@ def test_a_table_errs_by_no_more_than_it_says(page, double, opaque_loss, loss, b
 
 
 def test_a_table_is_used_for_the_nearest_place_in_it_and_the_largest_p(page, double):
-    translation = table(opaque_cross_entropy)
+    translation = translated(opaque_cross_entropy)
     logits = np.array([[-40.0, 0.0, 0.0], [-16.0 - math.log(2), 0.0, 0.0]])
     targets = np.array([[0.5, 0.3, 0.2], [1.0, 0.0, 0.0]])
     (received,) = run(page, [translation.source], logits, targets)
@@ -595,12 +597,12 @@ def test_a_table_is_used_for_the_nearest_place_in_it_and_the_largest_p(page, dou
 
 
 def test_tables_are_small_and_one_serves_for_classes_that_are_alike(double):
-    assert len(table(opaque_cross_entropy).source) < 50_000
-    assert len(table(opaque_weighted_cross_entropy).source) < 150_000
+    assert len(translated(opaque_cross_entropy).source) < 50_000
+    assert len(translated(opaque_weighted_cross_entropy).source) < 150_000
 
 
 def test_a_table_goes_on_where_the_loss_is_not_finite(page, double):
-    translation = table(opaque_cross_entropy_that_overflows)
+    translation = translated(opaque_cross_entropy_that_overflows)
     logits, targets = in_the_chart()
     expected = reference(cross_entropy_that_overflows, logits, targets)
     finite = np.isfinite(expected).all(-1)
@@ -651,7 +653,7 @@ REASONS = {
 
 @pytest.mark.parametrize("loss", REASONS, ids=lambda loss: loss.__name__)
 def test_what_cannot_be_translated_is_a_table_and_says_why(page, double, loss):
-    translation = _javascript.translate(loss)
+    translation = translated(loss)
     assert (translation.exact, translation.reason) == (False, REASONS[loss])
     logits, targets = in_the_chart()
     (received,) = run(page, [translation.source], logits, targets)
@@ -698,7 +700,7 @@ def test_what_is_printed_needs_nothing_from_outside(page, double):
     names = set()
     losses: list[Any] = [*BUILT_IN.values(), *OWN, opaque_cross_entropy]
     for loss in losses:
-        source = _javascript.translate(loss).source
+        source = translated(loss).source
         names |= set(re.findall(r"(?<![\w.$])[A-Za-z]\w\w+", source))
     globals_of_javascript = {"Math", "NaN", "Infinity", "isFinite", "Float32Array", "Int32Array"}
     words = {"const", "let", "return", "for", "true", "false"}
@@ -747,10 +749,10 @@ def run_on_targets(page, functions, targets):
     return received[..., 0]
 
 
-def one_by_one(functions, targets):
-    """What JAX says, operation by operation: compiled into one they may round once."""
-    with jax.disable_jit():
-        return np.array([jax.vmap(f)(jnp.asarray(targets)).astype(float) for f in functions])
+def at_once(functions, targets):
+    """[functions, N]: the same by JAX, which compiles them into one program."""
+    values = jax.jit(jax.vmap(lambda p: [jnp.asarray(f(p)) for f in functions]))(targets)
+    return np.array(values, float)
 
 
 def of_dtype(dtype, arity, operations):
@@ -760,6 +762,19 @@ def of_dtype(dtype, arity, operations):
         return lambda p: operation(*p[:arity].astype(dtype)).astype(jnp.float64)
 
     return [converted(operation) for operation in operations]
+
+
+def compared(page, dtype, operations, targets):
+    """[operations, N] twice: what the browser and what JAX says of operations by their arity.
+
+    Conversions stay out of what JAX compiles into one program, where they may be skipped.
+    """
+    functions = [f for arity in operations for f in of_dtype(dtype, arity, operations[arity])]
+    numbers = jax.jit(lambda p: p.astype(dtype))(targets)
+    results = jax.jit(lambda x: [f(*x[:n]) for n in operations for f in operations[n]])(numbers.T)
+    return run_on_targets(page, functions, targets), np.array(
+        [np.asarray(x, float) for x in results]
+    )
 
 
 NUMBERS = [math.nan, math.inf, -math.inf, 0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 1.5, -2.5, 0.3, -0.7]
@@ -791,14 +806,10 @@ CORRECTLY_ROUNDED = {
 
 @pytest.mark.parametrize("dtype", FLOATING, ids=lambda dtype: dtype.__name__)
 def test_what_is_correctly_rounded_is_the_same_to_the_bit(page, double, dtype):
-    for arity, operations in CORRECTLY_ROUNDED.items():
-        functions = of_dtype(dtype, arity, operations)
-        received, expected = run_on_targets(page, functions, PAIRS), one_by_one(functions, PAIRS)
-        np.testing.assert_array_equal(received, expected)
-        of_number = ~np.isnan(expected)
-        np.testing.assert_array_equal(
-            np.signbit(received[of_number]), np.signbit(expected[of_number])
-        )
+    received, expected = compared(page, dtype, CORRECTLY_ROUNDED, PAIRS)
+    np.testing.assert_array_equal(received, expected)
+    of_number = ~np.isnan(expected)
+    np.testing.assert_array_equal(np.signbit(received[of_number]), np.signbit(expected[of_number]))
 
 
 TRANSCENDENTAL = {
@@ -814,10 +825,8 @@ TRANSCENDENTAL = {
 @pytest.mark.parametrize("dtype", FLOATING, ids=lambda dtype: dtype.__name__)
 def test_transcendental_functions_differ_by_units_in_the_last_place(page, double, dtype):
     ulps = 10 if dtype == jnp.float64 else 3
-    for arity, operations in TRANSCENDENTAL.items():
-        functions = of_dtype(dtype, arity, operations)
-        received, expected = run_on_targets(page, functions, PAIRS), one_by_one(functions, PAIRS)
-        np.testing.assert_allclose(received, expected, rtol=ulps * float(jnp.finfo(dtype).eps))
+    received, expected = compared(page, dtype, TRANSCENDENTAL, PAIRS)
+    np.testing.assert_allclose(received, expected, rtol=ulps * float(jnp.finfo(dtype).eps))
 
 
 def test_functions_that_are_less_exact_in_xla_agree_with_fifty_digits(page, double):
@@ -867,13 +876,10 @@ def test_integers_wrap_and_divide_as_in_jax(page, double, dtype):
     else:
         unary += [lax.bitwise_not]
         binary += [lax.bitwise_and, lax.bitwise_or, lax.bitwise_xor]
-    for arity, operations in ((1, unary), (2, binary)):
-        functions = of_dtype(dtype, arity, operations)
-        received = run_on_targets(page, functions, WHOLE_PAIRS)
-        expected = one_by_one(functions, WHOLE_PAIRS)
-        exact = np.abs(expected) < 2**53
-        np.testing.assert_array_equal(received[exact], expected[exact])
-        assert not np.signbit(received[received == 0]).any()
+    received, expected = compared(page, dtype, {1: unary, 2: binary}, WHOLE_PAIRS)
+    exact = np.abs(expected) < 2**53
+    np.testing.assert_array_equal(received[exact], expected[exact])
+    assert not np.signbit(received[received == 0]).any()
 
 
 def test_numbers_change_their_type_as_in_jax(page, double):
@@ -883,11 +889,16 @@ def test_numbers_change_their_type_as_in_jax(page, double):
         return lambda p: p[0].astype(old).astype(new).astype(jnp.float64)
 
     targets = np.array([(x, 1.0, 1.0) for x in [*NUMBERS, 130.0, -130.0, 70000.0, 65519.0]])
-    for old in types:  # int64 has no largest number here
-        held = targets[np.isfinite(targets[:, 0])] if old == jnp.int64 else targets
-        functions = [through(old, new) for new in types]
-        received, expected = run_on_targets(page, functions, held), one_by_one(functions, held)
-        np.testing.assert_array_equal(received, expected)
+    functions = [through(old, new) for old, new in itertools.product(types, types)]
+    received = run_on_targets(page, functions, targets).reshape(len(types), len(types), -1)
+    # in two programs, as in one the first conversion may be skipped
+    every = jax.jit(lambda x: [x.astype(dtype) for dtype in types])
+    again = jax.jit(lambda converted: [[x.astype(new) for new in types] for x in converted])
+    for old, by_browser, by_jax in zip(types, received, again(every(targets[:, 0])), strict=True):
+        expected = np.array([np.asarray(x, float) for x in by_jax])
+        # int64 has no largest number here
+        held = np.isfinite(targets[:, 0]) if old == jnp.int64 else slice(None)
+        np.testing.assert_array_equal(by_browser[:, held], expected[:, held], str(old))
 
 
 def test_half_types_round_every_number_as_numpy_does(page, double):
@@ -941,7 +952,7 @@ def test_booleans_are_combined_as_in_jax(page, double):
         return lambda p: operation(p[0] > 0, p[1] > 1).astype(float) + 2 * ~(p[0] < p[1])
 
     functions = [of_signs(operation) for operation in operations]
-    received, expected = run_on_targets(page, functions, PAIRS), one_by_one(functions, PAIRS)
+    received, expected = run_on_targets(page, functions, PAIRS), at_once(functions, PAIRS)
     np.testing.assert_array_equal(received, expected)
 
 
@@ -975,9 +986,16 @@ def by_element(function, size):
     return [lambda p, n=n: jnp.ravel(function(p))[n] for n in range(size)]
 
 
+@functools.cache
+def rows_by_jax():
+    return jax.jit(jax.vmap(lambda p: {name: function(p) for name, function in ROWS.items()}))(
+        TRIPLES
+    )
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_rows_are_reduced_and_ordered_as_in_jax(page, double, name):
-    expected = np.array(jax.vmap(ROWS[name])(jnp.asarray(TRIPLES)), float).reshape(len(TRIPLES), -1)
+    expected = np.array(rows_by_jax()[name], float).reshape(len(TRIPLES), -1)
     functions = by_element(ROWS[name], expected.shape[1])
     np.testing.assert_array_equal(run_on_targets(page, functions, TRIPLES), expected.T)
 
@@ -1031,18 +1049,26 @@ INDEXED = {
 }
 
 
+PLACES = [-4.0, -3.0, -1.0, 0.0, 1.0, 2.0, 3.0, 9.0]
+INDICES = np.array(list(itertools.product(PLACES, PLACES, [0.5])))
+
+
+def indexed(name, p):
+    i, j = p[:2].astype(jnp.int32)
+    matrix = jnp.arange(12.0).reshape(3, 4)
+    return jnp.ravel(INDEXED[name](matrix, i, j, p[2])).astype(float)
+
+
+@functools.cache
+def indexed_by_jax():
+    return jax.jit(jax.vmap(lambda p: {name: indexed(name, p) for name in INDEXED}))(INDICES)
+
+
 @pytest.mark.parametrize("name", INDEXED)
 def test_numbers_are_found_and_put_where_jax_does(page, double, name):
-    def function(p):
-        i, j = p[:2].astype(jnp.int32)
-        matrix = jnp.arange(12.0).reshape(3, 4)
-        return jnp.ravel(INDEXED[name](matrix, i, j, p[2])).astype(float)
-
-    places = [-4.0, -3.0, -1.0, 0.0, 1.0, 2.0, 3.0, 9.0]
-    targets = np.array(list(itertools.product(places, places, [0.5])))
-    expected = np.array(jax.vmap(function)(jnp.asarray(targets)))
+    expected = np.array(indexed_by_jax()[name])
     weights = np.random.default_rng(0).uniform(1, 2, expected.shape[1])
-    received = run_on_targets(page, [lambda p: jnp.sum(weights * function(p))], targets)
+    received = run_on_targets(page, [lambda p: jnp.sum(weights * indexed(name, p))], INDICES)
     np.testing.assert_allclose(received[0], expected @ weights, rtol=1e-14)
 
 
