@@ -183,9 +183,13 @@ def tangent_gradient(
         S. Amari, Natural gradient works efficiently in learning, Neural Computation 10, 1998.
     """
     logits, targets = _as_examples(logits, targets)
-    gradients = _of_each_example(jax.grad, loss, logits, targets)
+    _refuse_raw_logits(loss, logits.shape[-1], jnp.promote_types(logits.dtype, jnp.float32))
+    return _tangents(logits, _of_each_example(jax.grad, loss, logits, targets))
+
+
+@jax.jit
+def _tangents(logits: Array, gradients: Array) -> Array:
     dtype = jnp.promote_types(logits.dtype, jnp.float32)
-    _refuse_raw_logits(loss, logits.shape[-1], dtype)
     _, e, tail = shifted((logits.ndim - 1,), logits.astype(dtype))
     q = e / (1 + tail[..., None])
     possible = logits != -jnp.inf
@@ -243,6 +247,7 @@ def simplex_velocity(
     return _velocity(logits, _of_each_example(jax.grad, loss, logits, targets))
 
 
+@jax.jit
 def _velocity(logits: Array, gradients: Array) -> Array:
     dtype = jnp.promote_types(logits.dtype, jnp.float32)
     axes = (logits.ndim - 1,)
@@ -405,6 +410,7 @@ def _check_points(points: Array, requirement: str, low: float, high: float) -> N
         raise ValueError(f"{requirement}, but one of the points is {concrete[outside][0]}.")
 
 
+@jax.jit
 def _norm(vectors: Array) -> Array:
     """‖v‖₂ without squaring anything small enough to underflow."""
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(vectors), axis=-1, keepdims=True))
@@ -499,11 +505,11 @@ def gradient_field(
     i, j = np.triu_indices(resolution)
     j = j - i
     counts = np.stack([i, j, resolution - 1 - i - j], axis=-1)
-    # The barrier keeps XLA from spending its compile time on evaluating the loss at a constant.
-    counts = jax.lax.optimization_barrier(jnp.asarray(counts, target.dtype))
     q = (counts + 1 / 3) / resolution
-    logits = jnp.log(q)
-    logits = logits - jnp.mean(logits, axis=-1, keepdims=True)
+    logits = np.log(q)
+    logits -= logits.mean(-1, keepdims=True)
+    # The barrier keeps XLA from spending its compile time on evaluating the loss at a constant.
+    q, logits = jax.lax.optimization_barrier((q.astype(target.dtype), logits.astype(target.dtype)))
     targets = jnp.broadcast_to(target, logits.shape)
     values, gradients = _of_each_example(jax.value_and_grad, loss, logits, targets)
     return GradientField(q, logits, values, gradients, _velocity(logits, gradients))
@@ -613,28 +619,37 @@ def check_derivatives(
     with jax.enable_x64(True):
         logits, targets = _as_examples(logits, targets)
         logits, targets = logits.astype(jnp.float64), targets.astype(jnp.float64)
-        reverse = _of_each_example(jax.grad, loss, logits, targets)
-        try:
-            forward = _of_each_example(jax.jacfwd, loss, logits, targets)
-        except TypeError:  # a custom_vjp; whatever else could raise it has done so in reverse mode
-            forward = None
-        central, steps, uncertainties = _central_differences(
-            _of_each_example(_samples, loss, logits, targets),
-            float(jnp.finfo(_precision(loss, logits.shape[-1])).eps),
-        )
-        finite_difference = _largest_difference(reverse, central)
+        reverse, forward, samples = _witnesses(loss, logits, targets)
+        rounding_unit = float(jnp.finfo(_precision(loss, logits.shape[-1])).eps)
+        finite_difference, step, uncertainty = _against_values(reverse, samples, rounding_unit)
         check = DerivativeCheck(
             gradient=reverse,
             finite_difference=finite_difference,
             forward_mode=None if forward is None else _largest_difference(reverse, forward),
             closed_form=None,
-            step=steps[finite_difference.entry],
-            uncertainty=jnp.max(uncertainties),
+            step=step,
+            uncertainty=uncertainty,
         )
         if closed_form is not None:
             formula = _over_leading_axes(_checked_formula(closed_form), logits, targets)
             check = check._replace(closed_form=_largest_difference(reverse, formula))
     return _readings(check)
+
+
+def _witnesses(loss: Loss, logits: Array, targets: Array) -> tuple[Array, Array | None, Array]:
+    """(by reverse mode, by forward mode, values to take differences of), in one program."""
+
+    @jax.jit
+    def witnesses(logits: Array) -> tuple[Array, Array | None, Array]:
+        # The targets are closed over: a loss may look at those of a single example.
+        reverse = _of_each_example(jax.grad, loss, logits, targets)
+        try:
+            forward = _of_each_example(jax.jacfwd, loss, logits, targets)
+        except TypeError:  # a custom_vjp; whatever else could raise it has done so in reverse mode
+            forward = None
+        return reverse, forward, _of_each_example(_samples, loss, logits, targets)
+
+    return witnesses(logits)
 
 
 # Powers of 2, so that z ± k h is exact for logits of moderate precision.
@@ -660,6 +675,16 @@ def _samples(value: Loss) -> Callable[[Array, Array], Array]:
         return jax.lax.map(along, jnp.arange(z.size, dtype=jnp.int32))
 
     return samples
+
+
+@jax.jit
+def _against_values(
+    reverse: Array, samples: Array, rounding_unit: ArrayLike
+) -> tuple[Difference, Array, Array]:
+    """(the largest difference from central differences, their step there, their uncertainty)."""
+    central, steps, uncertainties = _central_differences(samples, rounding_unit)
+    difference = _largest_difference(reverse, central)
+    return difference, steps[difference.entry], jnp.max(uncertainties)
 
 
 @jax.jit
