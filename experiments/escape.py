@@ -66,7 +66,7 @@ Predictions:
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Literal, NamedTuple
 
 import jax
@@ -165,23 +165,29 @@ def steps_taken(
 # a program that runs once, compiled in half the time
 @partial(
     jax.jit,
-    static_argnums=(0, 1, 2),
+    static_argnums=(0, 1),
     compiler_options={"xla_backend_optimization_level": 0},
 )
-def gap_speeds(loss: Loss, gradient: Callable[..., Array], num_classes: int, gaps: Array) -> Array:
+def gap_speeds(loss: Loss, gradient: Callable[..., Array], gaps: Array) -> dict[int, Array]:
     """g′ under the flow z′ = −gradient, where the truth is `gaps` above all wrong logits."""
-    truth = jnp.eye(num_classes)[0]
-    logits = gaps[:, None] * truth
-    gradients_there = gradient(loss, logits, jnp.broadcast_to(truth, logits.shape))
-    return gradients_there[:, 1] - gradients_there[:, 0]
+
+    def of_classes(num_classes: int) -> Array:
+        truth = jnp.eye(num_classes)[0]
+        logits = gaps[..., None] * truth
+        gradients_there = gradient(loss, logits, jnp.broadcast_to(truth, logits.shape))
+        return gradients_there[..., 1] - gradients_there[..., 0]
+
+    return {classes: of_classes(classes) for classes in CLASSES}
 
 
-def flow_times(loss: Loss, gradient: Callable[..., Array], num_classes: int) -> np.ndarray:
+def flow_times(loss: Loss, gradient: Callable[..., Array]) -> dict[int, np.ndarray]:
     """∫ dg/g′ from each −m of FAR to 0, logit by logit by Gauss and Legendre's rule."""
     nodes, weights = np.polynomial.legendre.leggauss(20)
-    gaps = -(FAR[:, None] - (1 + nodes) / 2)
-    speeds = gap_speeds(loss, gradient, num_classes, gaps.ravel()).reshape(gaps.shape)
-    return np.cumsum(weights / 2 @ (1 / np.asarray(speeds)).T)
+    speeds = gap_speeds(loss, gradient, -(FAR[:, None] - (1 + nodes) / 2))
+    return {
+        classes: np.cumsum(weights / 2 @ (1 / np.asarray(found)).T)
+        for classes, found in speeds.items()
+    }
 
 
 @jax.jit
@@ -254,15 +260,21 @@ def natural_gradient_steps(margin: Array, num_classes: Array, learning_rate: Arr
     return behind + gap(behind) / (gap(behind) - gap(behind + 1))
 
 
+# remembered, as what is the same function is the same compiled program
+@cache
+def of_exponent(function: Callable[..., Array], exponent: float) -> Callable[..., Array]:
+    """A formula of theory of one exponent."""
+    return lambda margin, classes, *rate: function(margin, classes, exponent, *rate)
+
+
+@cache
+def whatever_the_classes(function: Callable[..., Array]) -> Callable[..., Array]:
+    """A formula of theory that does not ask for the number of classes."""
+    return lambda margin, _, *rate: function(margin, *rate)
+
+
 def laws() -> dict[str, Law]:
     """All of them by name, from the quickest to the slowest."""
-
-    def of_exponent(function: Callable[..., Array], exponent: float) -> Callable[..., Array]:
-        return lambda margin, classes, *rate: function(margin, classes, exponent, *rate)
-
-    def whatever_the_classes(function: Callable[..., Array]) -> Callable[..., Array]:
-        return lambda margin, _, *rate: function(margin, *rate)
-
     return {
         "natural gradient on cross-entropy": Law(
             CROSS_ENTROPY,
@@ -351,33 +363,46 @@ class Escapes(NamedTuple):
     expected_times: dict[int, np.ndarray]
 
 
-def at(margins: np.ndarray, on_grid: np.ndarray) -> np.ndarray:
+def at(margins: np.ndarray, values: np.ndarray) -> np.ndarray:
     """What stands on the GRID at some of its margins."""
-    return on_grid[np.searchsorted(GRID, margins)]
+    return values[np.searchsorted(GRID, margins)]
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def on_grid(
+    steps: Callable[..., Array], time: Callable[..., Array], rates: Array, classes: Array
+) -> tuple[Array, Array]:
+    """N of each η and number of classes, and T of each number of classes, from GRID."""
+    of_rates = jax.vmap(jax.vmap(steps, (None, 0, None)), (None, None, 0))
+    return of_rates(GRID, classes, rates), jax.vmap(time, (None, 0))(GRID, classes)
+
+
+def by_classes(rows: np.ndarray) -> dict[int, np.ndarray]:
+    """A row for each of CLASSES."""
+    return dict(zip(CLASSES, rows, strict=True))
 
 
 def escapes(law: Law) -> Escapes:
     """Measure, and ask theory."""
-    measured: dict[float, dict[int, np.ndarray]] = {}
-    expected: dict[float, dict[int, np.ndarray]] = {}
-    for rate in (LEARNING_RATE, LEARNING_RATE / 2):
-        measured[rate] = {
+    rates = np.array([LEARNING_RATE, LEARNING_RATE / 2])
+    steps, halved = (
+        {
             classes: np.asarray(
                 steps_taken(law.loss, law.optimizer, classes, margins.astype(float), rate)
             )
             for classes, margins in MARGINS.items()
         }
-        expected[rate] = {
-            classes: np.asarray(law.steps(GRID, float(classes), rate)) for classes in MARGINS
-        }
-    whole, halved = measured
+        for rate in rates
+    )
+    expected = on_grid(law.steps, law.time, rates, np.array(CLASSES, float))
+    (expected_steps, expected_halved), expected_times = map(np.asarray, expected)
     return Escapes(
-        steps=measured[whole],
-        halved=measured[halved],
-        times={classes: flow_times(law.loss, law.gradient, classes) for classes in CLASSES},
-        expected_steps=expected[whole],
-        expected_halved=expected[halved],
-        expected_times={classes: np.asarray(law.time(GRID, float(classes))) for classes in CLASSES},
+        steps=steps,
+        halved=halved,
+        times=flow_times(law.loss, law.gradient),
+        expected_steps=by_classes(expected_steps),
+        expected_halved=by_classes(expected_halved),
+        expected_times=by_classes(expected_times),
     )
 
 
@@ -752,7 +777,7 @@ def run(progress: Progress) -> Finding:
         fit(FITTED, found[name].times[2], by_name[name].growth)[0] for name in growing
     )
     foretold = error_of_foretelling(LEFT_OUT[-1:], found[growing[1]].times[2], "exponential")
-    chances = 1e6 * theory.true_class_probability(float(MARGINS[2][-1]), 2)
+    chances = 1e6 / (1 + math.exp(MARGINS[2][-1]))
     return Finding(
         answer=(
             f"A model of two classes that gives the truth {chances:.0f} chances in a million "

@@ -106,6 +106,7 @@ ONE_HALF = 24
 NEURON_LOGITS = np.linspace(-30, 30, 241)
 TEN_BEHIND = 80
 RESOLUTION = 200
+IN_THE_SHADOW, TRUTH = np.array([0.1, 0.8, 0.1]), np.eye(3)[0]
 SECONDS = 6
 
 # One neuron
@@ -199,63 +200,55 @@ def of_neuron(far: Neuron, between: Neuron) -> list[Row]:
 
 
 class Law(NamedTuple):
-    """A loss, and what theory says of its push.
+    """A loss that pushes, and what theory says of its push.
 
     Attributes:
         loss: What pushes.
-        push: −dL/dz of the truth, wrong mass even, of (margin, number of classes).
         slopes: Of ln push against ln p_true, as p_true → 0, and ln(1 − p_true), as p_true → 1.
         colour: Of the loss.
     """
 
     loss: Loss
-    push: Callable[[ArrayLike, float], Array]
     slopes: tuple[float, float]
     colour: str
 
 
 def laws() -> dict[str, Law]:
     """All of them by name, from the one that pushes a confident mistake most."""
-
-    def generalized(exponent: float) -> Callable[[ArrayLike, float], Array]:
-        return partial(theory.generalized_cross_entropy_push, exponent=exponent)
-
     return {
-        "focal loss": Law(
-            FOCAL_LOSS,
-            partial(theory.focal_loss_push, gamma=2.0),
-            (0.0, 3.0),
-            colours.FOCAL_LOSS,
-        ),
-        "cross-entropy": Law(
-            CROSS_ENTROPY, theory.cross_entropy_push, (0.0, 1.0), colours.CROSS_ENTROPY
-        ),
+        "focal loss": Law(FOCAL_LOSS, (0.0, 3.0), colours.FOCAL_LOSS),
+        "cross-entropy": Law(CROSS_ENTROPY, (0.0, 1.0), colours.CROSS_ENTROPY),
         "generalised cross-entropy of exponent 0.5": Law(
-            MILD_GENERALIZED_CROSS_ENTROPY,
-            generalized(0.5),
-            (0.5, 1.0),
-            colours.MILD_GENERALIZED_CROSS_ENTROPY,
+            MILD_GENERALIZED_CROSS_ENTROPY, (0.5, 1.0), colours.MILD_GENERALIZED_CROSS_ENTROPY
         ),
         "generalised cross-entropy of exponent 0.7": Law(
-            GENERALIZED_CROSS_ENTROPY,
-            generalized(0.7),
-            (0.7, 1.0),
-            colours.GENERALIZED_CROSS_ENTROPY,
+            GENERALIZED_CROSS_ENTROPY, (0.7, 1.0), colours.GENERALIZED_CROSS_ENTROPY
         ),
-        "squared error": Law(
-            SQUARED_ERROR, theory.brier_score_push, (1.0, 2.0), colours.SQUARED_ERROR
-        ),
-        "absolute error": Law(
-            ABSOLUTE_ERROR, theory.mean_absolute_error_push, (1.0, 1.0), colours.ABSOLUTE_ERROR
-        ),
+        "squared error": Law(SQUARED_ERROR, (1.0, 2.0), colours.SQUARED_ERROR),
+        "absolute error": Law(ABSOLUTE_ERROR, (1.0, 1.0), colours.ABSOLUTE_ERROR),
     }
 
 
-NORMS = {
-    "cross-entropy": theory.cross_entropy_gradient_norm,
-    "squared error": theory.brier_score_gradient_norm,
+PUSHES = {
+    "focal loss": jax.jit(partial(theory.focal_loss_push, gamma=2.0)),
+    "cross-entropy": jax.jit(theory.cross_entropy_push),
+    "generalised cross-entropy of exponent 0.5": jax.jit(
+        partial(theory.generalized_cross_entropy_push, exponent=0.5)
+    ),
+    "generalised cross-entropy of exponent 0.7": jax.jit(
+        partial(theory.generalized_cross_entropy_push, exponent=0.7)
+    ),
+    "squared error": jax.jit(theory.brier_score_push),
+    "absolute error": jax.jit(theory.mean_absolute_error_push),
 }
-"""The closed forms of ‖dL/dz‖ of the two that are compared, of (margin, number of classes)."""
+"""The formulas of −dL/dz of the truth, wrong mass even, of (margin, number of classes)."""
+NORMS = {
+    "cross-entropy": jax.jit(theory.cross_entropy_gradient_norm),
+    "squared error": jax.jit(theory.brier_score_gradient_norm),
+}
+"""The closed forms of ‖dL/dz‖ of the two that are compared, of the same."""
+norm_ratio = jax.jit(theory.gradient_norm_ratio)
+largest_norm = jax.jit(theory.largest_brier_score_gradient_norm)
 
 
 # a program that runs once, compiled in half the time
@@ -264,12 +257,17 @@ NORMS = {
     static_argnums=(0, 1, 2),
     compiler_options={"xla_backend_optimization_level": 0},
 )
-def profile(loss: Loss, num_classes: int, wrong_mass: Literal["even", "one"]) -> GradientProfile:
-    """What automatic differentiation finds at LOG_ODDS."""
-    holders = num_classes - 1 if wrong_mass == "even" else 1
-    return gradients.gradient_profile(
-        loss, num_classes, wrong_mass=wrong_mass, margin=jnp.asarray(-LOG_ODDS - np.log(holders))
-    )
+def profiles_of(
+    loss: Loss, numbers_of_classes: tuple[int, ...], wrong_mass: Literal["even", "one"]
+) -> dict[int, GradientProfile]:
+    """What automatic differentiation finds at LOG_ODDS, by the number of classes."""
+
+    def profile(num_classes: int) -> GradientProfile:
+        holders = num_classes - 1 if wrong_mass == "even" else 1
+        margin = jnp.asarray(-LOG_ODDS - np.log(holders))
+        return gradients.gradient_profile(loss, num_classes, wrong_mass=wrong_mass, margin=margin)
+
+    return {classes: profile(classes) for classes in numbers_of_classes}
 
 
 def part(measured: GradientProfile, points: slice) -> GradientProfile:
@@ -329,7 +327,7 @@ def landmarks(even: Profiles, on_one: Profiles) -> list[Row]:
             ),
             claim(
                 f"squared error: its largest gradient norm, {classes} classes",
-                predicted=theory.largest_brier_score_gradient_norm(classes),
+                predicted=largest_norm(classes),
                 measured=norms[hardest],
                 tolerance=1e-12,
             ),
@@ -339,7 +337,7 @@ def landmarks(even: Profiles, on_one: Profiles) -> list[Row]:
         claim(
             "squared error: its largest gradient norm, wrong mass on one of 3, 10 and 1000 "
             "classes, the least of them",
-            predicted=theory.largest_brier_score_gradient_norm(2),
+            predicted=largest_norm(2),
             measured=min(largest),
             tolerance=1e-12,
         )
@@ -349,7 +347,7 @@ def landmarks(even: Profiles, on_one: Profiles) -> list[Row]:
         rows.append(
             claim(
                 f"squared error over cross-entropy at p_true = 1/2, {classes} classes",
-                predicted=theory.gradient_norm_ratio(-np.log(classes - 1.0), classes),
+                predicted=norm_ratio(-np.log(classes - 1.0), classes),
                 measured=ratios[ONE_HALF],
                 tolerance=1e-12,
             )
@@ -359,7 +357,7 @@ def landmarks(even: Profiles, on_one: Profiles) -> list[Row]:
         rows.append(
             claim(
                 f"squared error over cross-entropy at p_true = {words}, 2 classes",
-                predicted=theory.gradient_norm_ratio(-LOG_ODDS[end], 2),
+                predicted=norm_ratio(-LOG_ODDS[end], 2),
                 measured=ratios[end],
                 relative_tolerance=1e-12,
             )
@@ -379,9 +377,9 @@ def landmarks(even: Profiles, on_one: Profiles) -> list[Row]:
 def of_pushes(by_name: Mapping[str, Law], even: Profiles) -> list[Row]:
     """Every push against its formula, and how it falls towards each end."""
     rows = []
-    for name, law in by_name.items():
+    for name in by_name:
         differences = [
-            -measured.true_class_gradient / law.push(measured.margin, classes) - 1
+            -measured.true_class_gradient / PUSHES[name](measured.margin, classes) - 1
             for classes, measured in even[name].items()
         ]
         rows.append(
@@ -421,31 +419,45 @@ def of_pushes(by_name: Mapping[str, Law], even: Profiles) -> list[Row]:
 @partial(jax.jit, static_argnums=0)
 def field_of(loss: Loss) -> GradientField:
     """The gradients all over the triangle of three classes, the first being right."""
-    return gradients.gradient_field(loss, jnp.eye(3)[0], resolution=RESOLUTION)
+    return gradients.gradient_field(loss, TRUTH, resolution=RESOLUTION)
 
 
-@partial(jax.jit, static_argnums=0)
-def gradient_in_the_shadow(loss: Loss, q: Array) -> Array:
-    """dL/dz of the third class."""
-    return gradients.logit_gradient(loss, jnp.log(q), jnp.eye(3)[0])[2]
+@partial(jax.jit, static_argnums=(0, 1))
+def gradients_in_the_shadow(
+    loss: Loss, formula: Callable[[Array, Array], Array]
+) -> tuple[Array, Array]:
+    """dL/dz of the third class, by a formula and by automatic differentiation."""
+    measured = gradients.logit_gradient(loss, np.log(IN_THE_SHADOW), TRUTH)
+    return formula(jnp.asarray(IN_THE_SHADOW), jnp.asarray(TRUTH))[2], measured[2]
+
+
+@jax.jit
+def criterion_at(q: Array) -> Array:
+    """Whether squared error pushes the logits up, where the first class is right."""
+    return jax.vmap(partial(theory.brier_score_pushes_up, label=0))(q)
 
 
 def of_upward_pushes(entropy: GradientField, squared: GradientField) -> list[Row]:
     """An example, the criterion at every point, and how much of the triangle it is."""
-    q = jnp.array([0.1, 0.8, 0.1])
-    up, up_by_entropy = (np.asarray(field.gradients[:, 1:]) < 0 for field in (squared, entropy))
-    criterion = np.asarray(jax.vmap(partial(theory.brier_score_pushes_up, label=0))(squared.q))
+    up, up_by_entropy = (np.asarray(field.gradients)[:, 1:] < 0 for field in (squared, entropy))
+    criterion = np.asarray(criterion_at(squared.q))
+    expected_by_entropy, by_entropy = gradients_in_the_shadow(
+        CROSS_ENTROPY, theory.cross_entropy_logit_gradient
+    )
+    expected_by_squared_error, by_squared_error = gradients_in_the_shadow(
+        SQUARED_ERROR, theory.brier_score_logit_gradient
+    )
     return [
         claim(
             "Q = (0.1, 0.8, 0.1), cross-entropy: gradient of the third logit",
-            predicted=theory.cross_entropy_logit_gradient(q, jnp.eye(3)[0])[2],
-            measured=gradient_in_the_shadow(CROSS_ENTROPY, q),
+            predicted=expected_by_entropy,
+            measured=by_entropy,
             tolerance=1e-12,
         ),
         claim(
             "Q = (0.1, 0.8, 0.1), squared error: gradient of the third logit",
-            predicted=theory.brier_score_logit_gradient(q, jnp.eye(3)[0])[2],
-            measured=gradient_in_the_shadow(SQUARED_ERROR, q),
+            predicted=expected_by_squared_error,
+            measured=by_squared_error,
             tolerance=1e-12,
         ),
         claim(
@@ -511,14 +523,15 @@ def draw_in_between(ax: Axes, profiles: Profiles) -> None:
     for name, closed_form in NORMS.items():
         colour = laws()[name].colour
         for classes in CLASSES:
-            curve = part(profiles[name][classes], IN_BETWEEN)
-            dots = part(curve, slice(9, None, 10))
-            ax.plot(curve.p_true, closed_form(curve.margin, classes), color=colour, lw=1)
+            measured = profiles[name][classes]
+            curve = np.asarray(closed_form(measured.margin, classes))
+            dots = part(part(measured, IN_BETWEEN), slice(9, None, 10))
+            ax.plot(measured.p_true[IN_BETWEEN], curve[IN_BETWEEN], color=colour, lw=1)
             ax.plot(dots.p_true, dots.gradient_norm, "o", color=colour, markersize=3)
     small = partial(ax.text, fontsize="x-small")
     for classes in CLASSES:
         start = math.sqrt(classes / (classes - 1))
-        top = float(theory.largest_brier_score_gradient_norm(classes))
+        top = float(largest_norm(classes))
         small(-0.03, start, f"C = {classes}", color=colours.CROSS_ENTROPY, ha="right", va="center")
         # There is no room for the last between its curve and the one above.
         shift, alignment = (-0.02, "top") if classes == CLASSES[-1] else (0.01, "bottom")
@@ -543,9 +556,10 @@ def draw_both_ends(ax: Axes, profiles: Profiles) -> None:
     for name, closed_form in NORMS.items():
         colour = laws()[name].colour
         for classes, fill in (CLASSES[0], colour), (CLASSES[-1], "white"):
-            curve = part(profiles[name][classes], END_TO_END)
-            dots = part(curve, slice(None, None, 2))
-            ax.plot(curve.p_true, closed_form(curve.margin, classes), color=colour, lw=1)
+            measured = profiles[name][classes]
+            curve = np.asarray(closed_form(measured.margin, classes))
+            dots = part(part(measured, END_TO_END), slice(None, None, 2))
+            ax.plot(measured.p_true[END_TO_END], curve[END_TO_END], color=colour, lw=1)
             plots.plot_gradient_profile(
                 ax, dots, color=colour, marker="o", markerfacecolor=fill, linestyle="", zorder=3
             )
@@ -608,7 +622,7 @@ def draw_ratio(even: Profiles, on_one: Profiles) -> Picture:
 
     p_true = sigmoid(FROM_END_TO_END)
     for classes in CLASSES:
-        expected = theory.gradient_norm_ratio(-log_odds - np.log(classes - 1), classes)
+        expected = norm_ratio(-log_odds - np.log(classes - 1), classes)
         ax.plot(sigmoid(log_odds), expected, color=colours.SQUARED_ERROR, lw=1)
         ax.plot(p_true, ratios(even, classes), marker="o", **look)
         largest = classes / (2 * (classes - 1))
@@ -651,16 +665,17 @@ def draw_pushes(by_name: Mapping[str, Law], even: Profiles) -> Picture:
     """All the losses, for two classes."""
     figure = Figure(figsize=(7.2, 4.4))
     ax = figure.subplots()
-    log_odds = np.linspace(-16, 16, 321)
+    log_odds = np.sort(LOG_ODDS)
     for name, law in by_name.items():
-        ax.plot(sigmoid(log_odds), law.push(-log_odds, 2), color=law.colour)
+        curve = PUSHES[name](-log_odds, 2)
+        ax.plot(sigmoid(log_odds), curve, color=law.colour)
         dots = part(even[name][2], slice(0, END_TO_END.stop, 2))
         ax.plot(dots.p_true, -dots.true_class_gradient, "o", color=law.colour)
 
         words, points = LABELS[name]
         ax.annotate(
             words,
-            (1e-6, law.push(np.log(1e6 - 1), 2)),
+            (1e-6, np.interp(-np.log(1e6 - 1), log_odds, curve)),
             xytext=(-7, points),
             textcoords="offset points",
             ha="right",
@@ -705,7 +720,7 @@ def draw_upward(entropy: GradientField, squared: GradientField) -> Picture:
         (left, "cross-entropy", entropy),
         (right, "squared error, sum over classes", squared),
     ):
-        lesser = np.asarray(field.gradients[:, 1:]).min(axis=1)
+        lesser = np.asarray(field.gradients)[:, 1:].min(axis=1)
         corners = ("truth", "wrong", "wrong")
         coloured, _ = plots.plot_simplex_map(ax, field.q, lesser, norm=norm, class_names=corners)
         ax.set_title(name)
@@ -734,12 +749,9 @@ def run(progress: Progress) -> Finding:
         far, between = neuron(NEURON_LOGITS), neuron(IN_LOG_ODDS)
         for index, (name, law) in enumerate(by_name.items()):
             progress(name, (1 + index) / 10)
-            even[name] = {classes: profile(law.loss, classes, "even") for classes in CLASSES}
+            even[name] = profiles_of(law.loss, CLASSES, "even")
         progress("wrong mass on one class", 0.7)
-        on_one = {
-            name: {classes: profile(by_name[name].loss, classes, "one") for classes in CLASSES[1:]}
-            for name in NORMS
-        }
+        on_one = {name: profiles_of(by_name[name].loss, CLASSES[1:], "one") for name in NORMS}
         even, on_one = jax.tree.map(np.asarray, (even, on_one))
         fields = field_of(CROSS_ENTROPY), field_of(SQUARED_ERROR)
         rows = of_neuron(far, between) + of_norms(even, on_one) + landmarks(even, on_one)
