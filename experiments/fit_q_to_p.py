@@ -49,6 +49,7 @@ import optax
 from jax import Array
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from scipy.special import softmax
 
 from experiments import _colours as colours
 from experiments._claims import Finding, Picture, Progress, Row, claim, prediction
@@ -57,15 +58,17 @@ from jaxent import descent, information, losses, plots, theory
 CROSS_ENTROPY = losses.softmax_cross_entropy
 SQUARED_ERROR = losses.softmax_brier_score
 Loss = Callable[[Array, Array], Array]
+Optimizer = Callable[[Array, Array], optax.GradientTransformation]
 
 SECONDS = 7
 MILD, SKEWED = TARGETS = np.array([[0.6, 0.3, 0.1], [0.9, 0.09, 0.01]])
 STARTS = np.log(sorted(permutations((0.9, 0.08, 0.02))))
 PLAIN, MOMENTUM, ADAM = "plain descent", "momentum 0.9", "Adam"
-OPTIMIZERS: dict[str, Callable[[Array], optax.GradientTransformation]] = {
-    PLAIN: optax.sgd,
-    MOMENTUM: partial(optax.sgd, momentum=0.9),
-    ADAM: optax.adam,
+# Of a step size and how much of the gradients before is kept; the first two are one program.
+OPTIMIZERS: dict[str, tuple[Optimizer, float]] = {
+    PLAIN: (optax.sgd, 0.0),
+    MOMENTUM: (optax.sgd, 0.9),
+    ADAM: (optax.adam, 0.9),
 }
 RATES = {
     PLAIN: np.geomspace(1, 64, 49),
@@ -129,13 +132,9 @@ def laws() -> tuple[Law, Law]:
     )
 
 
-@partial(jax.jit, static_argnums=(0, 1, 4))
+@partial(jax.jit, static_argnums=(0, 1, 5))
 def best_fits(
-    loss: Loss,
-    optimizer: Callable[[Array], optax.GradientTransformation],
-    targets: Array,
-    rates: Array,
-    steps: int,
+    loss: Loss, optimizer: Optimizer, memory: Array, targets: Array, rates: Array, steps: int
 ) -> Fits:
     """Fit Q to each target, from each start and with each rate, and keep those of the best rate."""
 
@@ -143,9 +142,8 @@ def best_fits(
         return States(logits, value, jnp.linalg.norm(gradient))
 
     def fit(p: Array, rate: Array, start: Array) -> descent.Descent:
-        return descent.fit(
-            loss, start, p, optimizer(rate), steps=steps, record=record, tolerance=ARRIVED
-        )
+        rule = optimizer(rate, memory)
+        return descent.fit(loss, start, p, rule, steps=steps, record=record, tolerance=ARRIVED)
 
     from_starts = jax.vmap(fit, in_axes=(None, None, 0))
     with_rates = jax.vmap(from_starts, in_axes=(None, 0, None))
@@ -180,7 +178,7 @@ def measure(law: Law) -> Finds:
     """Fit with the step 1/L, and by each optimizer with its best one."""
 
     def fits(name: str, rates: Float[np.ndarray, " rates"]) -> Fits:
-        found = best_fits(law.loss, OPTIMIZERS[name], TARGETS, rates, STEPS)
+        found = best_fits(law.loss, *OPTIMIZERS[name], TARGETS, rates, STEPS)
         return jax.tree.map(np.asarray, found)
 
     # As many as are tried elsewhere: the same compiled program.
@@ -281,11 +279,17 @@ def of_the_last_steps(finds: Finds) -> Row:
     )
 
 
+@jax.jit
+def condition_numbers(targets: Array) -> Array:
+    """κ = λmax/λmin at each Q = P."""
+    return jax.vmap(theory.cross_entropy_best_fixed_step)(targets).condition_number
+
+
 def of_the_steps(cross_entropy: Finds, squared_error: Finds) -> list[Row]:
     """How much longer squared error takes."""
     rows = []
-    for target, p in enumerate(TARGETS):
-        condition_number = theory.cross_entropy_best_fixed_step(p).condition_number
+    conditions = np.asarray(condition_numbers(TARGETS))
+    for target, (p, condition_number) in enumerate(zip(TARGETS, conditions, strict=True)):
         for name in OPTIMIZERS:
             expected = {
                 PLAIN: {"predicted": condition_number, "relative_tolerance": 0.5},
@@ -323,11 +327,13 @@ def draw_fits(cross_entropy: Finds, squared_error: Finds) -> Figure:
             color=law.colour,
         )
         states = jax.tree.map(lambda leaf: leaf[0], finds.sure.states)
-        for logits, gradient_norms in zip(states.logits, states.gradient_norm, strict=True):
-            path = np.asarray(jax.nn.softmax(logits[np.isfinite(gradient_norms)]))
+        paths = softmax(states.logits, axis=-1)
+        courses = zip(paths, cross_entropies(MILD, paths), states.gradient_norm, strict=True)
+        for path, surprise, gradient_norms in courses:
             look = {"color": law.colour, "lw": 0.8}
-            plots.plot_simplex_path(triangle, path, marker=".", markersize=4, **look)
-            plots.plot_history(values, cross_entropies(MILD, path), **look)
+            way = path[np.isfinite(gradient_norms)]
+            plots.plot_simplex_path(triangle, way, marker=".", markersize=4, **look)
+            plots.plot_history(values, surprise, **look)
             plots.plot_history(norms, gradient_norms, log=True, **look)
         triangle.plot(*MILD[:, None], "P", color=colours.INK, markersize=8, zorder=5)
     values.axhline(entropy, color=colours.INK, ls="--", lw=1)
@@ -351,9 +357,9 @@ def draw_optimizers(cross_entropy: Finds, squared_error: Finds) -> Figure:
     figure = Figure(figsize=(7.0, 3.6))
     ax = figure.add_subplot()
     heights = []
-    for target, p in enumerate(TARGETS):
+    conditions = np.asarray(condition_numbers(TARGETS))
+    for target, (p, condition_number) in enumerate(zip(TARGETS, conditions, strict=True)):
         top = 4 * target
-        condition_number = theory.cross_entropy_best_fixed_step(p).condition_number
         ax.text(8.4, top - 0.7, f"{in_words(p)}, κ = {condition_number:.1f}", va="center")
         for height, name in enumerate(OPTIMIZERS, top):
             heights.append(height)
