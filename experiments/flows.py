@@ -68,6 +68,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from mpltern.ternary import TernaryAxes
 from scipy.integrate import solve_ivp
+from scipy.special import softmax
 
 from experiments import _colours as colours
 from experiments._claims import Finding, Picture, Progress, Row, claim, prediction
@@ -78,6 +79,7 @@ SQUARED_ERROR = losses.softmax_brier_score
 SQUARED_ERROR_ON_LOGITS = losses.logit_squared_error
 Loss = Callable[[Array, Array], Array]
 Gradient = Callable[[Loss, Array, Array], Array]
+Velocity = Callable[[Array, Array], Array]
 
 SECONDS = 4
 PAIRS, CLASSES = 1_000, 5
@@ -99,7 +101,7 @@ class Rule(NamedTuple):
     loss: Loss
     gradient: Gradient
     """In the logits: the plain one or the natural one."""
-    velocity: Callable[[Array, Array], Array] | None
+    velocity: Velocity | None
     """That of q, from q and p; None where it is not one of q alone."""
     escape_time: Callable[[ArrayLike], Array]
     """From a margin to the tie, for three classes."""
@@ -125,7 +127,7 @@ def all_rules() -> Rules:
             CROSS_ENTROPY,
             natural,
             lambda q, p: theory.flow_velocity(q, p, 0),
-            lambda margins: theory.natural_gradient_escape_time(margins, 3),
+            jax.jit(lambda margins: theory.natural_gradient_escape_time(margins, 3)),
             colours.NATURAL_GRADIENT,
         ),
         Rule(
@@ -133,7 +135,7 @@ def all_rules() -> Rules:
             CROSS_ENTROPY,
             plain,
             lambda q, p: theory.flow_velocity(q, p, 1),
-            lambda margins: theory.cross_entropy_escape_time(margins, 3),
+            jax.jit(lambda margins: theory.cross_entropy_escape_time(margins, 3)),
             colours.CROSS_ENTROPY,
         ),
         Rule(
@@ -141,7 +143,7 @@ def all_rules() -> Rules:
             SQUARED_ERROR,
             natural,
             lambda q, p: 2 * theory.flow_velocity(q, p, 1),
-            lambda margins: theory.cross_entropy_escape_time(margins, 3) / 2,
+            jax.jit(lambda margins: theory.cross_entropy_escape_time(margins, 3) / 2),
             colours.SQUARED_ERROR,
         ),
         Rule(
@@ -149,7 +151,7 @@ def all_rules() -> Rules:
             SQUARED_ERROR,
             plain,
             lambda q, p: 2 * theory.flow_velocity(q, p, 2),
-            lambda margins: theory.brier_score_escape_time(margins, 3),
+            jax.jit(lambda margins: theory.brier_score_escape_time(margins, 3)),
             colours.SQUARED_ERROR,
         ),
         Rule(
@@ -157,7 +159,7 @@ def all_rules() -> Rules:
             SQUARED_ERROR_ON_LOGITS,
             plain,
             None,
-            theory.logit_squared_error_escape_time,
+            jax.jit(theory.logit_squared_error_escape_time),
             colours.LOGIT_SQUARED_ERROR,
         ),
     )
@@ -166,15 +168,15 @@ def all_rules() -> Rules:
 # Velocities
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1, 2))
 def velocities(
-    loss: Loss, gradient: Gradient, logits: Array, targets: Array
-) -> tuple[Array, Array]:
-    """Of q under a rule, J z′ by forward differentiation; and −dL/dz."""
+    loss: Loss, gradient: Gradient, formula: Velocity, logits: Array, targets: Array
+) -> tuple[Array, Array, Array]:
+    """Of q under a rule, J z′ by forward differentiation; by the formula; and −dL/dz."""
 
-    def of_one(z: Array, p: Array) -> tuple[Array, Array]:
-        _, velocity = jax.jvp(jax.nn.softmax, (z,), (-gradient(loss, z, p),))
-        return velocity, -gradients.logit_gradient(loss, z, p)
+    def of_one(z: Array, p: Array) -> tuple[Array, Array, Array]:
+        q, velocity = jax.jvp(jax.nn.softmax, (z,), (-gradient(loss, z, p),))
+        return velocity, formula(q, p), -gradients.logit_gradient(loss, z, p)
 
     return jax.vmap(of_one)(logits, targets)
 
@@ -194,8 +196,9 @@ def of_velocities(rules: Rules, random: np.random.Generator) -> list[Row]:
     for rule in rules:
         if rule.velocity is None:
             continue
-        measured, pushes = velocities(rule.loss, rule.gradient, logits, targets)
-        expected = jax.jit(jax.vmap(rule.velocity))(jax.nn.softmax(logits), targets)
+        measured, expected, pushes = velocities(
+            rule.loss, rule.gradient, rule.velocity, logits, targets
+        )
         rows.append(
             claim(
                 f"{rule.name}: largest relative difference of the velocity of q from the formula, "
@@ -244,7 +247,7 @@ def solve(rule: Rule, start: np.ndarray, target: np.ndarray, longest: float, **o
 def path(rule: Rule, start: np.ndarray, times: np.ndarray = TIMES) -> np.ndarray:
     """Q at the times, on its way from start to TARGET."""
     solution = solve(rule, start, TARGET, times[-1], t_eval=times)
-    return np.asarray(jax.nn.softmax(solution.y.T))
+    return softmax(solution.y.T, axis=-1)
 
 
 def time_until(

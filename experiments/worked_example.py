@@ -40,6 +40,7 @@ Predictions:
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -50,6 +51,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from scipy.special import softmax
 from sklearn.datasets import load_iris
 
 from experiments import _colours as colours
@@ -97,12 +99,14 @@ def of_the_flower() -> list[Row]:
 def of_random_pairs(rng: np.random.Generator) -> list[Row]:
     """H(P, Q) against H(P): never below, and a parabola around Q = P."""
     p, q = rng.dirichlet(np.ones(3), [2, PAIRS])
-    surplus = information.cross_entropy(p, q) - information.entropy(p)
+    surplus = np.subtract(information.cross_entropy(p, q), information.entropy(p))
     distances = np.geomspace(1e-3, 1e-5, 9)
     direction = np.array([1.0, 0.0, -1.0]) / np.sqrt(2)
     near_p = np.broadcast_to([0.7, 0.1, 0.2], [len(distances), 3])
     near_q = near_p + distances[:, None] * direction
-    near_surplus = information.cross_entropy(near_p, near_q) - information.entropy(near_p)
+    near_surplus = np.subtract(
+        information.cross_entropy(near_p, near_q), information.entropy(near_p)
+    )
     slope, _ = np.polyfit(np.log(distances), np.log(near_surplus), 1)
     return [
         claim(
@@ -133,15 +137,14 @@ class Examples(NamedTuple):
 class Training(NamedTuple):
     """The weights before each step, and the size of the steps."""
 
-    weights: Float[Array, "steps features classes"]
+    weights: Float[np.ndarray, "steps features classes"]
     learning_rate: float
 
 
-def train(loss: Loss, examples: Examples, largest_curvature: float) -> Training:
-    """Plain descent on the mean loss, from zero weights, with the step 1/L."""
-    features, targets = examples
-    second_moment = features.T @ features / len(features)
-    learning_rate = 1 / (largest_curvature * np.linalg.eigvalsh(second_moment)[-1])
+@partial(jax.jit, static_argnums=0)
+def path(loss: Loss, examples: Examples, learning_rate: float) -> Array:
+    """The weights before each step of plain descent on the mean loss, from zero weights."""
+    features, targets = map(jnp.asarray, examples)
     result = descent.descend(
         lambda weights: loss(features @ weights, targets).mean(),
         jnp.zeros([features.shape[1], targets.shape[1]]),
@@ -149,22 +152,30 @@ def train(loss: Loss, examples: Examples, largest_curvature: float) -> Training:
         steps=STEPS,
         record=descent.record_path,
     )
-    return Training(result.record, learning_rate)
+    return result.record
 
 
+def train(loss: Loss, examples: Examples, largest_curvature: float) -> Training:
+    """Descend with the step 1/L."""
+    second_moment = examples.features.T @ examples.features / len(examples.features)
+    learning_rate = 1 / (largest_curvature * np.linalg.eigvalsh(second_moment)[-1])
+    return Training(np.asarray(path(loss, examples, learning_rate)), learning_rate)
+
+
+@partial(jax.jit, static_argnums=0)
 def mean_loss(
     loss: Loss, examples: Examples, weights: Float[Array, "steps features classes"]
-) -> Float[np.ndarray, " steps"]:
+) -> Float[Array, " steps"]:
     """The loss before each step, a mean over the examples."""
-    features, targets = examples
-    return np.asarray(jax.lax.map(lambda w: loss(features @ w, targets).mean(), weights))
+    features, targets = map(jnp.asarray, examples)
+    return jax.lax.map(lambda w: loss(features @ w, targets).mean(), weights)
 
 
 def accuracy(
-    examples: Examples, weights: Float[Array, "steps features classes"]
+    examples: Examples, weights: Float[np.ndarray, "steps features classes"]
 ) -> Float[np.ndarray, " steps"]:
     """The share of examples, before each step, whose likeliest class is the right one."""
-    likeliest = (examples.features @ np.asarray(weights)).argmax(axis=-1)
+    likeliest = (examples.features @ weights).argmax(axis=-1)
     return (likeliest == examples.targets.argmax(axis=-1)).mean(axis=-1)
 
 
@@ -210,8 +221,8 @@ def course(
     """Train by one loss, and follow both."""
     training = train(loss, learning, largest_curvature)
     return Course(
-        mean_loss(CROSS_ENTROPY, learning, training.weights),
-        mean_loss(SQUARED_ERROR, learning, training.weights),
+        np.asarray(mean_loss(CROSS_ENTROPY, learning, training.weights)),
+        np.asarray(mean_loss(SQUARED_ERROR, learning, training.weights)),
         accuracy(learning, training.weights),
         accuracy(held_out, training.weights),
         training,
@@ -327,9 +338,7 @@ def draw_flowers(by_cross_entropy: Course, by_squared_error: Course, held_out: E
         for ax, flower in zip(row, flowers, strict=True):
             p = held_out.targets[flower]
             logits = held_out.features[flower] @ trained.training.weights[-1]
-            plots.plot_distributions(
-                ax, p, jax.nn.softmax(logits), class_names=SPECIES, color=colour
-            )
+            plots.plot_distributions(ax, p, softmax(logits), class_names=SPECIES, color=colour)
             ax.set_title(title.format(loss(logits, p)), fontsize="medium")
             ax.set(xlabel="", ylabel="")
         row[0].set_ylabel(
@@ -362,7 +371,12 @@ def points_of_known_p(rng: np.random.Generator, count: int) -> tuple[Examples, n
     points = CENTRES[labels] + rng.standard_normal([count, 2])
     # Bayes: the log densities around the centres, up to what all of them share.
     logits = points @ CENTRES.T - (CENTRES**2).sum(axis=1) / 2
-    return Examples(with_constant(points), np.asarray(jax.nn.softmax(logits))), labels
+    return Examples(with_constant(points), softmax(logits, axis=-1)), labels
+
+
+def divergence(logits: ArrayLike, targets: ArrayLike) -> Array:
+    """KL(P‖Q), as a loss."""
+    return information.kl_divergence(targets, jax.nn.softmax(logits))
 
 
 def known_p(rng: np.random.Generator) -> KnownP:
@@ -371,14 +385,10 @@ def known_p(rng: np.random.Generator) -> KnownP:
     observed = Examples(points.features, np.eye(len(CENTRES))[labels])
     training = train(CROSS_ENTROPY, observed, theory.CROSS_ENTROPY_SMOOTHNESS)
     fresh, _ = points_of_known_p(rng, FRESH_POINTS)
-
-    def divergence(logits: ArrayLike, targets: ArrayLike) -> Array:
-        return information.kl_divergence(targets, jax.nn.softmax(logits))
-
     return KnownP(
-        mean_loss(CROSS_ENTROPY, fresh, training.weights),
-        mean_loss(divergence, fresh, training.weights),
-        float(information.entropy(fresh.targets).mean()),
+        np.asarray(mean_loss(CROSS_ENTROPY, fresh, training.weights)),
+        np.asarray(mean_loss(divergence, fresh, training.weights)),
+        np.mean(information.entropy(fresh.targets)).item(),
         training.learning_rate,
     )
 
