@@ -58,6 +58,7 @@ import numpy as np
 import optax
 from jax import Array
 from matplotlib.figure import Figure
+from scipy.special import softmax
 
 from experiments import _colours as colours
 from experiments._claims import Finding, Picture, Progress, Row, claim, prediction
@@ -94,16 +95,20 @@ class Law(NamedTuple):
     classes: tuple[int, ...]
 
 
+time_of_cross_entropy = jax.jit(theory.cross_entropy_time_to_half)
+time_of_brier_score = jax.jit(theory.brier_score_time_to_half)
+
+
 def laws() -> dict[str, Law]:
     """The three losses by name."""
 
     def of_cross_entropy(classes: np.ndarray) -> np.ndarray:
         correction = np.log(classes / (2 * (classes - 1))) / 2
-        return np.asarray(theory.cross_entropy_time_to_half(classes) / LEARNING_RATE + correction)
+        return np.divide(time_of_cross_entropy(classes), LEARNING_RATE) + correction
 
     def of_sum(classes: np.ndarray, learning_rate: np.ndarray | float) -> np.ndarray:
         correction = np.log(classes**3 / (8 * (classes - 1) ** 2)) / 2
-        return np.asarray(theory.brier_score_time_to_half(classes) / learning_rate + correction)
+        return np.divide(time_of_brier_score(classes), learning_rate) + correction
 
     return {
         "cross-entropy": Law(CROSS_ENTROPY, of_cross_entropy, CLASSES),
@@ -137,57 +142,71 @@ def steps_to_half(loss: Loss, num_classes: int) -> float:
 
 def one_hot(num_classes: int) -> Array:
     """P with all mass on class 0."""
-    return jnp.zeros(num_classes).at[0].set(1.0)
+    return jnp.asarray(np.eye(1, num_classes)[0])
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def start(loss: Loss, num_classes: int) -> tuple[Array, Array]:
-    """The gradient norm at equal logits, and the curvature along the gradient."""
+def starts(loss: Loss, numbers_of_classes: tuple[int, ...]) -> dict[int, tuple[Array, Array]]:
+    """The gradient norm at equal logits, and the curvature along the gradient, by classes."""
 
-    def slope(logits: Array) -> Array:
-        return jax.grad(loss)(logits, one_hot(num_classes))
+    def start(num_classes: int) -> tuple[Array, Array]:
+        def slope(logits: Array) -> Array:
+            return jax.grad(loss)(logits, one_hot(num_classes))
 
-    logits = jnp.zeros(num_classes)
-    gradient = slope(logits)
-    _, bent = jax.jvp(slope, (logits,), (gradient,))
-    return jnp.linalg.norm(gradient), gradient @ bent / (gradient @ gradient)
+        logits = jnp.zeros(num_classes)
+        gradient = slope(logits)
+        _, bent = jax.jvp(slope, (logits,), (gradient,))
+        return jnp.linalg.norm(gradient), gradient @ bent / (gradient @ gradient)
+
+    return {classes: start(classes) for classes in numbers_of_classes}
 
 
-def of_steps(by_name: Mapping[str, Law], steps: Mapping[str, np.ndarray]) -> list[Row]:
-    """The measured steps against the closed forms, and against the short ones."""
-    rows = [
-        claim(
-            f"{name}: steps to a = ½ from equal logits, {classes} classes, η = {LEARNING_RATE}",
-            predicted=expected,
-            measured=measured,
-            tolerance=0.05,
-        )
-        for name, law in by_name.items()
-        for classes, expected, measured in zip(
-            law.classes, law.closed_form(np.array(law.classes, float)), steps[name], strict=True
-        )
-    ]
-    most = CLASSES[-1]
-    for name, words, time, tolerance in (
-        ("cross-entropy", "1 + ln C", 1 + np.log(most), 0.02),
-        ("Brier score", "C/2", most / 2, 0.01),
-    ):
+eigenvalues = jax.jit(curvature.eigenvalues, static_argnums=0)
+uniform_eigenvalues = jax.jit(theory.brier_score_uniform_eigenvalues)
+
+
+def steps_beside_theory(name: str, law: Law) -> tuple[np.ndarray, list[Row]]:
+    """The measured steps by the number of classes, and each against the closed form."""
+    steps, rows = [], []
+    closed_form = law.closed_form(np.array(law.classes, float))
+    for classes, expected in zip(law.classes, closed_form, strict=True):
+        steps.append(steps_to_half(law.loss, classes))
         rows.append(
             claim(
-                f"{name}: η times the steps, over {words}, {most} classes",
-                predicted=1,
-                measured=LEARNING_RATE * steps[name][-1] / time,
-                tolerance=tolerance,
+                f"{name}: steps to a = ½ from equal logits, {classes} classes, η = {LEARNING_RATE}",
+                predicted=expected,
+                measured=steps[-1],
+                tolerance=0.05,
             )
         )
-    return rows
+    return np.array(steps), rows
+
+
+def of_many_classes(steps: Mapping[str, np.ndarray]) -> list[Row]:
+    """The measured steps against the short forms."""
+    most = CLASSES[-1]
+    return [
+        claim(
+            f"{name}: η times the steps, over {words}, {most} classes",
+            predicted=1,
+            measured=LEARNING_RATE * steps[name][-1] / time,
+            tolerance=tolerance,
+        )
+        for name, words, time, tolerance in (
+            ("cross-entropy", "1 + ln C", 1 + np.log(most), 0.02),
+            ("Brier score", "C/2", most / 2, 0.01),
+        )
+    ]
 
 
 def of_the_start() -> list[Row]:
     """How hard the losses push at equal logits, and how they curve there."""
-    entropy = {classes: start(CROSS_ENTROPY, classes) for classes in CLASSES_OF_CURVATURE}
-    squared = {classes: start(BRIER_SCORE, classes) for classes in CLASSES_OF_CURVATURE}
-    mean_norm, _ = start(MEAN_SQUARED_ERROR, 100)
+    found = (
+        starts(CROSS_ENTROPY, CLASSES_OF_CURVATURE),
+        starts(BRIER_SCORE, CLASSES_OF_CURVATURE),
+        starts(MEAN_SQUARED_ERROR, (100,)),
+    )
+    entropy, squared, mean = jax.tree.map(float, found)
     rows = [
         claim(
             f"gradient norm of cross-entropy over that of the {name} at equal logits, 100 classes",
@@ -197,13 +216,13 @@ def of_the_start() -> list[Row]:
         )
         for name, ratio, norm in (
             ("Brier score", 100 / 2, squared[100][0]),
-            ("mean squared error", 100**2 / 2, mean_norm),
+            ("mean squared error", 100**2 / 2, mean[100][0]),
         )
     ]
     rows += [
         claim(
             f"Brier score: curvature along the gradient at equal logits, {classes} classes",
-            predicted=theory.brier_score_uniform_eigenvalues(classes).along,
+            predicted=uniform_eigenvalues(classes).along,
             measured=curved,
             tolerance=1e-12,
         )
@@ -217,9 +236,9 @@ def of_the_start() -> list[Row]:
             tolerance=1e-12,
         )
     )
-    one_wrong = jnp.full(10, -100.0).at[:2].set([np.log((9 + 33**0.5) / (15 - 33**0.5)), 0.0])
-    along, *sideways = curvature.eigenvalues(BRIER_SCORE, jnp.zeros(10), one_hot(10))
-    expected = theory.brier_score_uniform_eigenvalues(10)
+    one_wrong = np.array([np.log((9 + 33**0.5) / (15 - 33**0.5)), 0.0, *[-100.0] * 8])
+    along, *sideways = np.asarray(eigenvalues(BRIER_SCORE, np.zeros(10), one_hot(10)))
+    expected = uniform_eigenvalues(10)
     rows += [
         claim(
             "Brier score: the one eigenvalue of the Hessian at equal logits that is negative, "
@@ -231,14 +250,14 @@ def of_the_start() -> list[Row]:
         claim(
             "Brier score: the other 8 eigenvalues, the one furthest off",
             predicted=expected.sideways,
-            measured=max(sideways, key=lambda found: abs(found - expected.sideways)),
+            measured=max(sideways, key=lambda found: abs(found - float(expected.sideways))),
             tolerance=1e-12,
         ),
         claim(
             "Brier score: largest eigenvalue where the truth has (9 + √33)/24 and one wrong class "
             "the rest, 10 classes",
             predicted=theory.BRIER_SCORE_SMOOTHNESS,
-            measured=curvature.eigenvalues(BRIER_SCORE, one_wrong, one_hot(10))[-1],
+            measured=np.asarray(eigenvalues(BRIER_SCORE, one_wrong, one_hot(10)))[-1],
             tolerance=1e-12,
         ),
     ]
@@ -248,29 +267,30 @@ def of_the_start() -> list[Row]:
 def of_bookkeeping() -> Row:
     """The mean with C times the step beside the sum."""
 
-    def path(loss: Loss, learning_rate: float) -> Array:
-        return descent.fit(
+    def path(loss: Loss, learning_rate: float) -> np.ndarray:
+        fitted = descent.fit(
             loss,
             jnp.zeros(100),
             one_hot(100),
             optax.sgd(learning_rate),
             steps=STEPS_SIDE_BY_SIDE,
             record=descent.record_path,
-        ).record
+        )
+        return np.asarray(fitted.record)
 
     apart = path(MEAN_SQUARED_ERROR, 100 * LEARNING_RATE) - path(BRIER_SCORE, LEARNING_RATE)
     return claim(
         f"mean squared error with step ηC: largest distance of a logit from where the Brier score "
         f"with step η has it, {STEPS_SIDE_BY_SIDE} steps, 100 classes",
         predicted=0,
-        measured=jnp.abs(apart).max(),
+        measured=np.abs(apart).max(),
         tolerance=1e-12,
     )
 
 
 def of_random_logits() -> Row:
     """The law that does not name the number of classes."""
-    logits = jnp.array(np.random.default_rng(SEED).standard_normal(1000))
+    logits = jnp.asarray(np.random.default_rng(SEED).standard_normal(1000))
     fitted = descent.fit(
         BRIER_SCORE,
         logits,
@@ -283,7 +303,7 @@ def of_random_logits() -> Row:
     return prediction(
         "Brier score: η times the steps to a = ½, over 1/(2a), from 1000 standard normal logits",
         predicted=1,
-        measured=LEARNING_RATE * fitted.steps_taken * 2 * jax.nn.softmax(logits)[0],
+        measured=LEARNING_RATE * float(fitted.steps_taken) * 2 * softmax(logits)[0],
         tolerance=0.05,
     )
 
@@ -298,9 +318,9 @@ def draw(by_name: Mapping[str, Law], steps: Mapping[str, np.ndarray]) -> Figure:
         "Brier score": (colours.SQUARED_ERROR, "-", "C/2"),
         "mean squared error": (colours.SQUARED_ERROR, "--", "C²/2"),
     }
+    curves = {name: by_name[name].closed_form(line) for name in looks}
     for name, (colour, dashes, short) in looks.items():
-        law = by_name[name]
-        curve = law.closed_form(line)
+        law, curve = by_name[name], curves[name]
         ax.plot(line, curve, dashes, color=colour)
         ax.plot(law.classes, steps[name], "o", color=colour, clip_on=False, zorder=3)
         ax.annotate(
@@ -325,7 +345,7 @@ def draw(by_name: Mapping[str, Law], steps: Mapping[str, np.ndarray]) -> Figure:
         ("Brier score", "mean squared error", "the mean: L is C times\nless, so take ηC"),
         ("cross-entropy", "Brier score", "the softmax:\nL is as large\nas ever"),
     ):
-        low, high = (by_name[name].closed_form(np.array([where])).item() for name in (below, above))
+        low, high = (np.interp(where, line, curves[name]) for name in (below, above))
         ax.annotate(
             "",
             (where, high / 1.2),
@@ -354,13 +374,15 @@ def draw(by_name: Mapping[str, Law], steps: Mapping[str, np.ndarray]) -> Figure:
 def run(progress: Progress) -> Finding:
     """Count the steps, hold them to the closed forms, and take the two factors apart."""
     steps: dict[str, np.ndarray] = {}
+    rows: list[Row] = []
     with jax.enable_x64(True):
         by_name = laws()
         for fraction, (name, law) in zip((0.0, 0.2, 0.6), by_name.items(), strict=True):
             progress(name, fraction)
-            steps[name] = np.array([steps_to_half(law.loss, classes) for classes in law.classes])
+            steps[name], beside_theory = steps_beside_theory(name, law)
+            rows += beside_theory
         progress("the start", 0.8)
-        rows = of_steps(by_name, steps)
+        rows += of_many_classes(steps)
         rows += of_the_start()
         rows += [of_bookkeeping(), of_random_logits()]
         figure = draw(by_name, steps)
