@@ -473,9 +473,10 @@ def run(progress: Progress) -> Finding:
             learning,
             held_out,
         )
+        rows += of_irises(by_cross_entropy, by_squared_error)
         progress("points whose P is known")
         known = known_p(rng)
-        rows += of_irises(by_cross_entropy, by_squared_error) + of_known_p(known)
+        rows += of_known_p(known)
         pictures = {
             "worked_example": draw_courses(by_cross_entropy, by_squared_error),
             "worked_example_flowers": draw_flowers(by_cross_entropy, by_squared_error, held_out),
