@@ -58,6 +58,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, SubFigure
+from scipy.special import softmax
 
 from experiments import _colours as colours
 from experiments._claims import Finding, Picture, Progress, Row, claim, prediction
@@ -71,6 +72,8 @@ CERTAIN, SOFT, UNIFORM = (1.0, 0.0, 0.0), (0.6, 0.3, 0.1), (1 / 3, 1 / 3, 1 / 3)
 TARGETS = {3: (CERTAIN, SOFT, UNIFORM), 4: ((1.0, 0.0, 0.0, 0.0), (0.4, 0.3, 0.2, 0.1))}
 Target = tuple[float, ...]
 RESOLUTIONS = {3: 199, 4: 41}
+BLOCK = 256
+"""Points that are measured at once, so that one program is enough for any number of them."""
 ROUNDING = 1e-13
 STARTS = (2, 3, 4, 10)
 SHARES = np.linspace(0.5, 1 - 1e-7, 60)
@@ -111,31 +114,63 @@ def laws() -> dict[str, Law]:
     }
 
 
-# Curvature at many Q, for one P
+# Curvature at many Q
+
+
+class Curvatures(NamedTuple):
+    """What is measured at each point."""
+
+    hessians: Float[np.ndarray, "points classes classes"]
+    eigenvalues: Float[np.ndarray, "points classes-1"]
+    """Ascending."""
 
 
 @partial(jax.jit, static_argnums=0)
-def eigenvalues(loss: Loss, q: Array, target: Array) -> Array:
-    """As measured, ascending."""
-    return curvature.eigenvalues(loss, jnp.log(q), jnp.broadcast_to(target, q.shape))
+def measure_block(loss: Loss, q: Array, targets: Array) -> tuple[Array, Array]:
+    """Hessians and eigenvalues."""
+    logits = jnp.log(q)
+    return curvature.hessian(loss, logits, targets), curvature.eigenvalues(loss, logits, targets)
 
 
 @partial(jax.jit, static_argnums=0)
-def difference(law: Law, q: Array, target: Array) -> Array:
-    """The largest difference of an entry of a measured Hessian from the formula."""
-    measured = curvature.hessian(law.loss, jnp.log(q), jnp.broadcast_to(target, q.shape))
-    return jnp.abs(measured - jax.vmap(law.hessian, (0, None))(q, target)).max()
+def evaluate_block(formula: Callable[[Array, Array], Array], q: Array, targets: Array) -> Array:
+    """A formula of q and p at each point."""
+    return jax.vmap(formula)(q, targets)
 
 
-@jax.jit
-def criterion(q: Array, target: Array) -> Array:
+def in_blocks(
+    function: Callable[[np.ndarray, np.ndarray], Array | tuple[Array, ...]],
+    q: np.ndarray,
+    targets: np.ndarray,
+) -> list[np.ndarray]:
+    """What a function of BLOCK points gives at any number of them, the last block filled up."""
+    targets = np.broadcast_to(targets, q.shape)
+    blocks = np.resize(np.arange(len(q)), (-(-len(q) // BLOCK), BLOCK))
+    found = [jax.tree.leaves(function(q[block], targets[block])) for block in blocks]
+    return [np.concatenate(parts)[: len(q)] for parts in zip(*found, strict=True)]
+
+
+def measure(loss: Loss, q: np.ndarray, targets: np.ndarray) -> Curvatures:
+    """At many Q, for one P or one P each."""
+    return Curvatures(*in_blocks(partial(measure_block, loss), q, targets))
+
+
+def evaluate(
+    formula: Callable[[Array, Array], Array], q: np.ndarray, target: np.ndarray
+) -> np.ndarray:
+    """A formula at many Q, for one P."""
+    (values,) = in_blocks(partial(evaluate_block, formula), q, target)
+    return values
+
+
+def criterion(q: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Where squared error is convex by the signs of the dₖ."""
-    return jax.vmap(theory.brier_score_is_convex, (0, None))(q, target)
+    return evaluate(theory.brier_score_is_convex, q, target)
 
 
 def measured_criterion(q: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Where squared error is convex by its least eigenvalue."""
-    return np.asarray(eigenvalues(SQUARED_ERROR, q, target))[:, 0] >= 0
+    return measure(SQUARED_ERROR, q, target).eigenvalues[:, 0] >= 0
 
 
 def grid(num_classes: int) -> Float[np.ndarray, "points classes"]:
@@ -152,7 +187,7 @@ def split(shares: np.ndarray) -> Float[np.ndarray, "shares 3"]:
 
 
 def boundary(
-    is_convex: Callable[[np.ndarray, np.ndarray], np.ndarray | Array],
+    is_convex: Callable[[np.ndarray, np.ndarray], np.ndarray],
     target: Target,
     ends: np.ndarray,
 ) -> Float[np.ndarray, "ends 3"]:
@@ -164,7 +199,7 @@ def boundary(
 
     for _ in range(50):
         middle = (inside + outside) / 2
-        convex = np.asarray(is_convex(on_the_way(middle), np.array(target)))[:, None]
+        convex = is_convex(on_the_way(middle), np.array(target))[:, None]
         inside, outside = np.where(convex, middle, inside), np.where(convex, outside, middle)
     return on_the_way(inside)
 
@@ -172,14 +207,15 @@ def boundary(
 # Rows
 
 
-def everywhere(least: Mapping[str, Mapping[Target, np.ndarray]]) -> list[Row]:
+def everywhere(found: Mapping[str, Mapping[Target, Curvatures]]) -> list[Row]:
     """Formulas and criterion at every point of the grids."""
     rows = []
     for name, law in laws().items():
         differences = [
-            float(difference(law, grid(classes), np.array(target)))
-            for classes, targets in TARGETS.items()
-            for target in targets
+            np.abs(
+                curvatures.hessians - evaluate(law.hessian, grid(len(target)), np.array(target))
+            ).max()
+            for target, curvatures in found[name].items()
         ]
         rows.append(
             claim(
@@ -193,14 +229,15 @@ def everywhere(least: Mapping[str, Mapping[Target, np.ndarray]]) -> list[Row]:
         claim(
             "cross-entropy: least eigenvalue on the grids",
             predicted=0,
-            measured=min(values.min() for values in least["cross-entropy"].values()),
+            measured=min(each.eigenvalues.min() for each in found["cross-entropy"].values()),
             tolerance=1e-15,
             relation="≥",
         )
     )
     disagree = points = not_judged = 0
-    for target, values in least["squared error"].items():
-        expected = np.asarray(criterion(grid(len(target)), np.array(target)))
+    for target, curvatures in found["squared error"].items():
+        values = curvatures.eigenvalues[:, 0]
+        expected = criterion(grid(len(target)), np.array(target))
         clear = np.abs(values) > ROUNDING
         disagree += np.sum(clear & (expected != (values > 0)))
         points += values.size
@@ -253,11 +290,11 @@ def thresholds(
 
 def uniform_starts() -> list[Row]:
     """The eigenvalues of squared error where every class has 1/C."""
-    rows = []
+    rows, uniform_eigenvalues = [], jax.jit(theory.brier_score_uniform_eigenvalues)
     for classes in STARTS:
         q = np.full([1, classes], 1 / classes)
-        (found,) = np.asarray(eigenvalues(SQUARED_ERROR, q, np.eye(classes)[0]))
-        expected = theory.brier_score_uniform_eigenvalues(classes)
+        (found,) = measure(SQUARED_ERROR, q, np.eye(classes)[0]).eigenvalues
+        expected = uniform_eigenvalues(classes)
         directions = [("in the direction of travel", expected.along, found[0])]
         if classes > 2:
             directions.append(("in the others", expected.sideways, found[-1]))
@@ -310,8 +347,7 @@ def extremes() -> tuple[dict[str, Extremes], list[Row]]:
     }
     logits = 3 * random.standard_normal([PAIRS, MOST_CLASSES])
     targets = random.dirichlet(np.full(MOST_CLASSES, 0.3), size=PAIRS)
-    measure = jax.jit(curvature.eigenvalues, static_argnums=0)
-    in_pairs = np.asarray(measure(SQUARED_ERROR, logits, targets))
+    in_pairs = measure(SQUARED_ERROR, softmax(logits, axis=1), targets).eigenvalues
     root = 33**0.5
     bounds = {
         "cross-entropy": (0.0, theory.CROSS_ENTROPY_SMOOTHNESS),
@@ -415,7 +451,7 @@ def draw_profile(ax: Axes) -> None:
         ("squared error", 9 / 10, ":"),
     ):
         q = a * CERTAIN + (1 - a) * split(np.array([share]))
-        values = np.asarray(eigenvalues(laws()[name].loss, q, np.array(CERTAIN)))[:, 0]
+        values = measure(laws()[name].loss, q, np.array(CERTAIN)).eigenvalues[:, 0]
         ax.plot(a, values, color=COLOURS[name], linestyle=style)
     orange = partial(ax.text, color=COLOURS["squared error"])
     ax.text(0.02, 0.36, "cross-entropy, wrong mass 1 : 1", color=COLOURS["cross-entropy"])
@@ -469,17 +505,21 @@ def run(progress: Progress) -> Finding:
     """Measure curvatures, hold them to the criterion, search their extremes, and draw."""
     with jax.enable_x64(True):
         progress("grids", 0.0)
-        least = {
+        on_grids = {
             name: {
-                target: np.asarray(eigenvalues(law.loss, grid(classes), np.array(target)))[:, 0]
+                target: measure(law.loss, grid(classes), np.array(target))
                 for classes, targets in TARGETS.items()
                 for target in targets
             }
             for name, law in laws().items()
         }
+        least = {
+            name: {target: curvatures.eigenvalues[:, 0] for target, curvatures in of_law.items()}
+            for name, of_law in on_grids.items()
+        }
         on_shares = boundary(measured_criterion, CERTAIN, split(SHARES))
         rows = [
-            *everywhere(least),
+            *everywhere(on_grids),
             *thresholds(least["squared error"], on_shares),
             *uniform_starts(),
         ]
