@@ -61,6 +61,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from experiments import _colours as colours
 from experiments._claims import Finding, Picture, Progress, Row, claim
@@ -166,36 +167,33 @@ def by_name() -> dict[str, Loss]:
     }
 
 
-def push_on_truth(loss: Loss, num_classes: int) -> Callable[[float], float]:
-    """m → −dL/dz of the truth, m logits behind equal wrong classes."""
-
-    @jax.jit
-    def push(margin: Array) -> Array:
-        profile = gradients.gradient_profile(loss, num_classes, margin=margin)
-        return -jnp.asarray(profile.true_class_gradient)
-
-    return lambda margin: float(push(jnp.asarray(margin)))
+@partial(jax.jit, static_argnums=(0, 1))
+def push_on_truth(loss: Loss, num_classes: int, margin: ArrayLike) -> Array:
+    """−dL/dz of the truth, that many logits behind equal wrong classes."""
+    profile = gradients.gradient_profile(loss, num_classes, margin=margin)
+    return -jnp.asarray(profile.true_class_gradient)
 
 
 def last_push(loss: Loss, num_classes: int, *, ahead: bool = False) -> float:
     """How many logits behind, or ahead, the truth is where it is pushed no more; ∞ if above 40."""
-    push = push_on_truth(loss, num_classes)
+
+    def push(margin: float) -> float:
+        return float(push_on_truth(loss, num_classes, -margin if ahead else margin))
+
     pushed, at_rest = 0.0, 40.0
-    if push(-at_rest if ahead else at_rest):
+    if push(at_rest):
         return math.inf
     while at_rest - pushed > 1e-9:
         middle = (pushed + at_rest) / 2
-        pushed, at_rest = (
-            (middle, at_rest) if push(-middle if ahead else middle) else (pushed, middle)
-        )
+        pushed, at_rest = (middle, at_rest) if push(middle) else (pushed, middle)
     return pushed
 
 
-def random_pairs() -> tuple[Array, Array]:
+def random_pairs() -> tuple[np.ndarray, np.ndarray]:
     """Logits and targets of three classes."""
     random = np.random.default_rng(SEED)
     logits = 5 * random.standard_normal([PAIRS, 3])
-    return jnp.asarray(logits), jnp.asarray(random.dirichlet(np.ones(3), size=PAIRS))
+    return logits, random.dirichlet(np.ones(3), size=PAIRS)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -206,12 +204,13 @@ def gradients_of(loss: Loss, logits: Array, targets: Array) -> Array:
 
 def mistakes(facts: Mapping[str, LossCard]) -> list[Row]:
     """How hard each loss pushes a confident mistake."""
-    a = float(theory.true_class_probability(BEHIND, 3))
+    a = float(jax.jit(theory.true_class_probability)(BEHIND, 3))
     b = (1 - a) / 2
     s = 1 / (1 + 2 * math.exp(b - a))
     sigmoid = 1 / (1 + math.exp(-b))
     from_softmax = a * (1 - a) * 1.5**0.5
-    cross_entropy = theory.cross_entropy_gradient_norm(BEHIND, 3)
+    cross_entropy = jax.jit(theory.cross_entropy_gradient_norm)(BEHIND, 3)
+    squared_error = jax.jit(theory.brier_score_gradient_norm)(BEHIND, 3)
     return [
         claim(
             f"{name}: gradient norm {BEHIND:g} logits behind, 3 classes",
@@ -221,7 +220,7 @@ def mistakes(facts: Mapping[str, LossCard]) -> list[Row]:
         )
         for name, predicted in (
             ("cross-entropy", cross_entropy),
-            ("squared error on probabilities", theory.brier_score_gradient_norm(BEHIND, 3)),
+            ("squared error on probabilities", squared_error),
             ("clipped at 1e-7", cross_entropy),
             ("softmax twice", 1.5 * (1 - s) * from_softmax),
             ("q into sigmoids", (sigmoid + 1 / (1 + math.exp(a))) * from_softmax),
@@ -266,7 +265,7 @@ def dead_zones() -> list[Row]:
         claim(
             "softmax_cross_entropy of float16 logits: push on the truth, 9 ahead, 3 classes",
             predicted=2 / (math.exp(9) + 2),
-            measured=push_on_truth(handed_float16, 3)(-9.0),
+            measured=push_on_truth(handed_float16, 3, -9.0),
             tolerance=1e-6,
         )
     )
@@ -292,29 +291,35 @@ def least_values(facts: Mapping[str, LossCard]) -> list[Row]:
 def same_gradients() -> list[Row]:
     """The mean over the classes, and cross-entropy under other names."""
     logits, targets = random_pairs()
-    certain = jnp.eye(3)[targets.argmax(axis=-1)]
-    of_labels = jax.vmap(jax.grad(losses.softmax_cross_entropy_with_integer_labels))
-    expected = gradients_of(CROSS_ENTROPY, logits, targets)
-    of_mean = gradients_of(by_name()["mean over the classes"], logits, targets)
-    of_kl = gradients_of(losses.softmax_kl_divergence, logits, targets)
+    labels = targets.argmax(axis=-1)
+    certain = np.eye(3)[labels]
+    of_labels = jax.jit(jax.vmap(jax.grad(losses.softmax_cross_entropy_with_integer_labels)))
+    expected, of_mean, of_kl = (
+        np.asarray(gradients_of(loss, logits, targets))
+        for loss in (
+            CROSS_ENTROPY,
+            by_name()["mean over the classes"],
+            losses.softmax_kl_divergence,
+        )
+    )
     differences = (
         of_kl - expected,
-        of_labels(logits, certain.argmax(axis=-1)) - gradients_of(CROSS_ENTROPY, logits, certain),
+        np.subtract(of_labels(logits, labels), gradients_of(CROSS_ENTROPY, logits, certain)),
     )
-    sizes = jnp.linalg.norm(expected, axis=-1)
+    sizes = np.linalg.norm(expected, axis=-1)
     return [
         claim(
             "mean over the classes: largest difference from a third of the gradient of "
             f"cross-entropy, relative, {PAIRS} random pairs",
             predicted=0,
-            measured=jnp.max(jnp.linalg.norm(3 * of_mean - expected, axis=-1) / sizes),
+            measured=np.max(np.linalg.norm(3 * of_mean - expected, axis=-1) / sizes),
             tolerance=1e-12,
         ),
         claim(
             "cross-entropy of integer labels and KL divergence: largest difference from the "
             f"gradient of cross-entropy, {PAIRS} random pairs",
             predicted=0,
-            measured=max(float(jnp.abs(difference).max()) for difference in differences),
+            measured=max(np.abs(difference).max() for difference in differences),
             tolerance=1e-15,
         ),
     ]
