@@ -212,25 +212,20 @@ def in_theory(
     law: Law, targets: Float[np.ndarray, "targets classes"]
 ) -> Float[np.ndarray, "4 targets"]:
     """For each P the best step, the steps it should take, the largest stable step, κ of J(p)."""
-    of_each = [of_theory(law.best_fixed_step, law.largest_step, p) for p in targets]
-    return np.array(of_each).T
+    return np.array([of_theory(p)[law.name] for p in targets]).T
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def of_theory(
-    best_fixed_step: Callable[[Array], theory.BestFixedStep],
-    largest_step: Callable[[Array], Array],
-    p: Array,
-) -> Array:
-    best = best_fixed_step(p)
-    return jnp.stack(
-        [
-            best.learning_rate,
-            theory.steps_to_shrink_error(best.condition_number, FACTOR),
-            largest_step(p),
-            theory.cross_entropy_best_fixed_step(p).condition_number,
-        ]
-    )
+@jax.jit
+def of_theory(p: Array) -> dict[str, Array]:
+    """The same of one P, for either law."""
+    condition_number = theory.cross_entropy_best_fixed_step(p).condition_number
+
+    def of_law(law: Law) -> Array:
+        best = law.best_fixed_step(p)
+        steps = theory.steps_to_shrink_error(best.condition_number, FACTOR)
+        return jnp.stack([best.learning_rate, steps, law.largest_step(p), condition_number])
+
+    return {law.name: of_law(law) for law in laws()}
 
 
 def count(law: Law, problem: Problem) -> Counts:
