@@ -232,7 +232,7 @@ def of_neuron(measured: Mapping[Run, np.ndarray]) -> list[Row]:
     rows += [
         claim(
             f"neuron, {run.words}: epochs to an output of ½",
-            predicted=closed_forms[run.name](sum(run.start), 2 * run.learning_rate),
+            predicted=jax.jit(closed_forms[run.name])(sum(run.start), 2 * run.learning_rate),
             measured=found,
             tolerance=0.1,
         )
@@ -245,13 +245,13 @@ def of_neuron(measured: Mapping[Run, np.ndarray]) -> list[Row]:
     rows += [
         claim(
             f"neuron, {name}: epochs to ½ from the worse start over those from the better",
-            predicted=time(sum(WORSE)) / time(sum(BETTER)),
+            predicted=float(time(sum(WORSE))) / float(time(sum(BETTER))),
             measured=at_nielsens[name, WORSE] / at_nielsens[name, BETTER],
             tolerance=0.05,
         )
         for name, time in (
-            ("squared error", theory.sigmoid_squared_error_escape_time),
-            ("cross-entropy", theory.binary_cross_entropy_escape_time),
+            ("squared error", jax.jit(theory.sigmoid_squared_error_escape_time)),
+            ("cross-entropy", jax.jit(theory.binary_cross_entropy_escape_time)),
         )
     ]
     return rows
@@ -420,10 +420,24 @@ def strings() -> tuple[np.ndarray, np.ndarray]:
     return (2 * bits[chosen] - 1).astype(np.float32), (runs_of_ones[chosen] == 3).astype(np.float32)
 
 
+@jax.jit
+@jax.vmap
+def first_layers(seed: Array) -> tuple[Array, ...]:
+    """Weights and biases of the hidden units and of the output, for each seed."""
+    first, second = jax.random.split(jax.random.key(seed))
+    return (
+        jax.random.normal(first, (BITS, HIDDEN)) / BITS**0.5,
+        jnp.zeros(HIDDEN),
+        jax.random.normal(second, (HIDDEN,)) / HIDDEN**0.5,
+        jnp.zeros(()),
+    )
+
+
 @partial(jax.jit, static_argnums=0)
-def learn(loss: Loss, learning_rate: Array, seeds: Array) -> Array:
-    """The steps until LEARNED of the strings are told right, for each seed; MOST_STEPS if never."""
-    inputs, targets = map(jnp.asarray, strings())
+def learn(
+    loss: Loss, learning_rate: Array, starts: tuple[Array, ...], inputs: Array, targets: Array
+) -> Array:
+    """The steps until LEARNED are told right, from each start; MOST_STEPS if never."""
 
     def logits(layers: tuple[Array, ...]) -> Array:
         weights, biases, output, bias = layers
@@ -435,20 +449,13 @@ def learn(loss: Loss, learning_rate: Array, seeds: Array) -> Array:
     def accuracy(layers: tuple[Array, ...], value: Array, gradient: tuple[Array, ...]) -> Array:
         return jnp.mean((logits(layers) > 0) == (targets > 0))
 
-    def steps(seed: Array) -> Array:
-        first, second = jax.random.split(jax.random.key(seed))
-        start = (
-            jax.random.normal(first, (BITS, HIDDEN)) / BITS**0.5,
-            jnp.zeros(HIDDEN),
-            jax.random.normal(second, (HIDDEN,)) / HIDDEN**0.5,
-            jnp.zeros(()),
-        )
+    def steps(start: tuple[Array, ...]) -> Array:
         sgd = optax.sgd(learning_rate)
         reached = descent.descend(error, start, sgd, steps=MOST_STEPS, record=accuracy).record
         learned = reached >= LEARNED
         return jnp.where(learned.any(), learned.argmax(), MOST_STEPS)
 
-    return jax.vmap(steps)(seeds)
+    return jax.vmap(steps)(starts)
 
 
 class Race(NamedTuple):
@@ -469,11 +476,12 @@ class Race(NamedTuple):
 def race(name: str) -> Race:
     """Tune the step, then run fresh seeds with it and with the one that both losses share."""
     loss = by_name()[name]
+    data = strings()
 
     def steps(learning_rate: float, seeds: np.ndarray) -> np.ndarray:
         batches = seeds.reshape(-1, SEEDS_AT_ONCE)
-        rate = jnp.float32(learning_rate)
-        return np.concatenate([learn(loss, rate, jnp.array(batch)) for batch in batches])
+        rate = np.float32(learning_rate)
+        return np.concatenate([learn(loss, rate, first_layers(batch), *data) for batch in batches])
 
     learning_rates = SHARES * 2 / SMOOTHNESS[name]
     fresh = np.arange(RACE_SEEDS)
