@@ -113,6 +113,9 @@ SEED = 0
 RESAMPLES = 2_000
 BLUE, GREEN, VERMILION = colours.CROSS_ENTROPY, colours.LOGIT_SQUARED_ERROR, colours.SQUARED_ERROR
 
+efficiency_of_cross_entropy = jax.jit(theory.logistic_relative_efficiency)
+limit_of_least_squares = jax.jit(theory.least_squares_error_rate)
+
 
 # Losses of the margin, and their minima
 
@@ -172,6 +175,7 @@ def minima(
 
 
 @partial(jax.jit, static_argnums=0)
+@partial(jax.vmap, in_axes=(None, 0))
 def expected_excess(loss: Loss, distance: Array) -> Float[Array, ""]:
     """E[ℓ′²]/(β E[ℓ″])² by quadrature: n times the excess error, but for what all losses share."""
     derivatives = slopes_and_curvatures(loss)
@@ -190,10 +194,13 @@ def expected_excess(loss: Loss, distance: Array) -> Float[Array, ""]:
     return weights @ slopes**2 / (beta * (weights @ curvatures)) ** 2
 
 
-def efficiency(loss: Loss, distance: float) -> float:
+def efficiencies(loss: Loss) -> Float[np.ndarray, " distances"]:
     """The excess error of squared error on logits over that of another loss, n → ∞."""
-    of_squares = expected_excess(LOGIT_SQUARED_ERROR, jnp.array(distance))
-    return float(of_squares / expected_excess(loss, jnp.array(distance)))
+    of_squares, of_other = (
+        np.asarray(expected_excess(each, np.array(DISTANCES)))
+        for each in (LOGIT_SQUARED_ERROR, loss)
+    )
+    return of_squares / of_other
 
 
 def brier_score_efficiency(distance: float) -> float:
@@ -212,8 +219,7 @@ def brier_score_efficiency(distance: float) -> float:
 
 def of_theory() -> list[Row]:
     """Efron's numbers, the formula, and the derivatives of the losses."""
-    formula = [float(theory.logistic_relative_efficiency(distance)) for distance in DISTANCES]
-    measured = [efficiency(CROSS_ENTROPY, distance) for distance in DISTANCES]
+    formula = np.asarray(efficiency_of_cross_entropy(np.array(DISTANCES)))
     return [
         *(
             claim(
@@ -229,7 +235,7 @@ def of_theory() -> list[Row]:
             "efficiency of cross-entropy, Δ = 1, 2, 3 and 4: largest difference between the "
             "losses' own derivatives and the formula",
             predicted=0,
-            measured=np.abs(np.subtract(measured, formula)).max(),
+            measured=np.abs(efficiencies(CROSS_ENTROPY) - formula).max(),
             tolerance=1e-9,
         ),
         *(
@@ -237,10 +243,10 @@ def of_theory() -> list[Row]:
                 f"efficiency of squared error on probabilities, Δ = {distance:g}, by the losses' "
                 "own derivatives",
                 predicted=brier_score_efficiency(distance),
-                measured=efficiency(SQUARED_ERROR, distance),
+                measured=measured,
                 tolerance=1e-9,
             )
-            for distance in DISTANCES
+            for distance, measured in zip(DISTANCES, efficiencies(SQUARED_ERROR), strict=True)
         ),
     ]
 
@@ -268,6 +274,7 @@ def discriminant(labels: np.ndarray, examples: np.ndarray) -> np.ndarray:
 def of_few_dimensions(progress: Progress) -> list[Row]:
     """The discriminant, and the ratio of the excess errors at each distance."""
     rows = []
+    formula = np.asarray(efficiency_of_cross_entropy(np.array(DISTANCES)))
     for index, distance in enumerate(DISTANCES):
         progress(f"{DRAWS} fits of each loss, Δ = {distance:g}", 0.05 + 0.13 * index)
         generator = np.random.default_rng([SEED, index])
@@ -300,7 +307,7 @@ def of_few_dimensions(progress: Progress) -> list[Row]:
             prediction(
                 "excess error of squared error on logits over that of cross-entropy, Δ = "
                 f"{distance:g}",
-                predicted=theory.logistic_relative_efficiency(distance),
+                predicted=formula[index],
                 measured=ratio,
                 tolerance=0.06,
                 interval=(low, high),
@@ -424,14 +431,15 @@ def of_many_dimensions(found: ManyDimensions) -> list[Row]:
             **expected,
         )
 
+    limits = np.asarray(limit_of_least_squares(RADIUS, np.array(ASPECT_RATIOS)))
     rows = [
         row(
             f"error rate of squared error on logits, γ = {ratio}",
             found.least_squares[ratio],
-            predicted=theory.least_squares_error_rate(RADIUS, ratio),
+            predicted=limit,
             tolerance=0.01,
         )
-        for ratio in ASPECT_RATIOS
+        for ratio, limit in zip(ASPECT_RATIOS, limits, strict=True)
     ]
     for ratio, more in zip(BELOW_THRESHOLD, (0.001, 0.005), strict=True):
         rows.append(
@@ -565,7 +573,7 @@ def draw_efficiency(ax: Axes, rows: Sequence[Row]) -> None:
     """Examples that squared error on logits needs, over what others need, against the distance."""
     line = np.linspace(0.05, 4.4, 60)
     ax.axhline(1, color=GREEN)
-    ax.plot(line, theory.logistic_relative_efficiency(line), color=BLUE)
+    ax.plot(line, efficiency_of_cross_entropy(line), color=BLUE)
     ax.plot(line, [brier_score_efficiency(distance) for distance in line], color=VERMILION)
     for distance, row in zip(DISTANCES, rows, strict=True):
         low, high = row.interval or (math.nan, math.nan)
@@ -588,7 +596,7 @@ def draw_efficiency(ax: Axes, rows: Sequence[Row]) -> None:
 def draw_many_dimensions(ax: Axes, found: ManyDimensions) -> None:
     """Error rates against γ: dots measured, line the limit."""
     line = np.linspace(0, 0.999, 200)
-    ax.plot(line, theory.least_squares_error_rate(RADIUS, line), color=GREEN)
+    ax.plot(line, limit_of_least_squares(RADIUS, line), color=GREEN)
 
     def dots(errors: Mapping[float, np.ndarray], color: str, **look: Any) -> None:
         means = [mean_of_finite(rates)[0] for rates in errors.values()]

@@ -78,6 +78,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.special import softmax
 from scipy.stats import rankdata
 
 from experiments import _colours as colours
@@ -139,9 +140,9 @@ class Contender(NamedTuple):
     """Of the time to learn a wrong label."""
     power: float
     """To which the expected loss raises P: its least value is at q ∝ p^power."""
-    push: Callable[[float], Array]
+    push: Callable[[Array], Array]
     """On a label that is m behind."""
-    time: Callable[[float], Array]
+    time: Callable[[Array], Array]
     """To learn it."""
     colour: str
     line: str = "-"
@@ -179,7 +180,7 @@ def contenders() -> dict[str, Contender]:
             LOGIT_SQUARED_ERROR,
             0,
             1,
-            lambda margin: jnp.asarray(2 * (1 + margin)),
+            lambda margin: 2 * (1 + margin),
             theory.logit_squared_error_escape_time,
             colours.LOGIT_SQUARED_ERROR,
         ),
@@ -240,19 +241,25 @@ def pushes_and_times(loss: Loss, margins: Array) -> tuple[Array, Array]:
 def of_speed(by_name: Mapping[str, Contender]) -> list[Row]:
     """The push on a wrong label, and the time that it takes to learn it."""
     rows, exponents = [], []
-    margins = jnp.array([NEAR, FAR, FARTHEST, FARTHEST + 1])
+    margins = np.array([NEAR, FAR, FARTHEST, FARTHEST + 1])
+
+    @jax.jit
+    def by_formulas(near: Array, far: Array) -> dict[str, tuple[Array, Array]]:
+        return {name: (each.push(near), each.time(far)) for name, each in by_name.items()}
+
+    expected = by_formulas(NEAR, FAR)
     for name, contender in by_name.items():
         pushes, times = map(np.asarray, pushes_and_times(contender.loss, margins))
         rows += [
             claim(
                 f"{name}: push on a label {NEAR:g} behind, {CLASSES} classes",
-                predicted=contender.push(NEAR),
+                predicted=expected[name][0],
                 measured=pushes[0],
                 relative_tolerance=1e-9,
             ),
             claim(
                 f"{name}: time to learn a label from {FAR:g} behind, {CLASSES} classes",
-                predicted=contender.time(FAR),
+                predicted=expected[name][1],
                 measured=times[1],
                 relative_tolerance=1e-9,
             ),
@@ -269,18 +276,25 @@ def of_speed(by_name: Mapping[str, Contender]) -> list[Row]:
     return rows + exponents
 
 
+@partial(jax.jit, static_argnums=0)
+def of_each_label(
+    loss: Loss, logits: Float[Array, "points classes"]
+) -> Float[Array, "points classes"]:
+    """The loss at each point, whichever class is the label."""
+    return jax.vmap(lambda z: jax.vmap(partial(loss, z))(jnp.eye(CLASSES)))(logits)
+
+
 def of_minima() -> list[Row]:
     """Sums over the labels, and where the expected loss is least."""
-    labels = jnp.eye(CLASSES)
-    logits = jnp.array(np.random.default_rng(FIRST_SEED).standard_normal((POINTS, CLASSES)) * 3)
-
-    def of_each_label(loss: Loss) -> Float[Array, "points labels"]:
-        return jax.vmap(lambda z: jax.vmap(partial(loss, z))(labels))(logits)
-
-    absolute, sums = of_each_label(ABSOLUTE_ERROR), of_each_label(SQUARED_ERROR).sum(axis=1)
-    q = jax.nn.softmax(logits)
+    labels = np.eye(CLASSES)
+    logits = np.random.default_rng(FIRST_SEED).standard_normal((POINTS, CLASSES)) * 3
+    absolute, squared = (
+        np.asarray(of_each_label(loss, logits)) for loss in (ABSOLUTE_ERROR, SQUARED_ERROR)
+    )
+    sums = squared.sum(axis=1)
+    expected_sums = jax.jit(theory.brier_score_over_all_labels)(softmax(logits, axis=1))
     noise = NOISES[MEASURED]
-    noisy = jnp.full(CLASSES, noise / (CLASSES - 1)).at[0].set(1 - noise)
+    noisy = np.where(labels[0] == 1, 1 - noise, noise / (CLASSES - 1))
     rows = [
         claim(
             f"absolute error summed over the labels of {CLASSES} classes, at {POINTS} random q the "
@@ -293,7 +307,7 @@ def of_minima() -> list[Row]:
             "squared error on probabilities summed over the labels: largest difference from "
             f"C − 2 + C Σq² at {POINTS} random q",
             predicted=0,
-            measured=np.abs(sums - theory.brier_score_over_all_labels(q)).max(),
+            measured=np.abs(sums - np.asarray(expected_sums)).max(),
             tolerance=1e-12,
         ),
         claim(
@@ -332,37 +346,37 @@ def of_minima() -> list[Row]:
     sharpened = noisy ** (1 / (1 - GAMMA))
     sharpened /= sharpened.sum()
     for name, loss, least, point in (
-        ("cross-entropy", CROSS_ENTROPY, noisy, jnp.log(noisy)),
-        (SQUARED, SQUARED_ERROR, noisy, jnp.log(noisy)),
+        ("cross-entropy", CROSS_ENTROPY, noisy, np.log(noisy)),
+        (SQUARED, SQUARED_ERROR, noisy, np.log(noisy)),
         ("squared error on logits", LOGIT_SQUARED_ERROR, noisy, noisy),
         (
             f"generalised cross-entropy, γ = {GAMMA}",
             GENERALIZED_CROSS_ENTROPY,
             sharpened,
-            jnp.log(sharpened),
+            np.log(sharpened),
         ),
     ):
-        expected = partial(expected_loss, loss, noisy)
         rows.append(
             claim(
                 f"{name}, expected at ρ = {noise}: largest gradient where the truth has "
-                f"{float(least[0]):.5g}",
+                f"{least[0]:.5g}",
                 predicted=0,
-                measured=np.abs(jax.grad(expected)(point)).max(),
+                measured=np.abs(expected_gradient(loss, noisy, point)).max(),
                 tolerance=1e-12,
             )
         )
     return rows
 
 
-def expected_loss(loss: Loss, p: Array, logits: Array) -> Array:
-    """E_{y∼P} of loss(logits, e_y)."""
-    return p @ jax.vmap(partial(loss, logits))(jnp.eye(p.size))
+@partial(jax.jit, static_argnums=0)
+def expected_gradient(loss: Loss, p: Array, logits: Array) -> Array:
+    """The gradient of E_{y∼P} of loss(logits, e_y)."""
+    return jax.grad(lambda z: p @ jax.vmap(partial(loss, z))(jnp.eye(p.size)))(logits)
 
 
-def furthest_from(expected: float, values: Array) -> float:
+def furthest_from(expected: float, values: np.ndarray) -> float:
     """Of many values the one that differs most."""
-    return float(values[jnp.argmax(jnp.abs(values - expected))])
+    return float(values[np.argmax(np.abs(values - expected))])
 
 
 # Training

@@ -65,7 +65,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -137,44 +136,47 @@ def means(
 def of_gradients() -> list[Row]:
     """The gradient of the linear model, by autodiff and by hand."""
     part = training.split(training.load("iris"), 0).train
-    x, p = jnp.asarray(part.features, float), jax.nn.one_hot(part.labels, 3)
-    weights = jnp.asarray(np.random.default_rng(0).standard_normal((x.shape[1], 3)))
-    z = x @ weights
-    q = jax.nn.softmax(z)
-    pulls = (
-        jax.vmap(theory.cross_entropy_logit_gradient)(q, p),
-        jax.vmap(theory.brier_score_logit_gradient)(q, p),
-        2 * (z - p),
-    )
+    x, p = part.features.astype(float), np.eye(3)[part.labels]
 
     @jit_once
-    def gradients(weights: Array) -> Array:
-        return jax.jacobian(lambda w: means(losses_that_race(), x @ w, p))(weights)
+    def gradients(weights: Array) -> tuple[Array, Array]:
+        z = x @ weights
+        q = jax.nn.softmax(z)
+        pulls = (
+            jax.vmap(theory.cross_entropy_logit_gradient)(q, p),
+            jax.vmap(theory.brier_score_logit_gradient)(q, p),
+            2 * (z - p),
+        )
+        by_autodiff = jax.jacobian(lambda w: means(losses_that_race(), x @ w, p))(weights)
+        return by_autodiff, jnp.array(x).T @ jnp.stack(pulls) / len(x)
 
-    received = zip(NAMES, gradients(weights), pulls, strict=True)
+    weights = np.random.default_rng(0).standard_normal((x.shape[1], 3))
+    received = zip(NAMES, *map(np.asarray, gradients(weights)), strict=True)
     return [
         claim(
             f"{name}: gradient of the linear model by autodiff less that by hand, largest",
             predicted=0,
-            measured=jnp.abs(gradient - x.T @ pull / len(x)).max(),
+            measured=np.abs(gradient - by_hand).max(),
             tolerance=1e-12,
         )
-        for name, gradient, pull in received
+        for name, gradient, by_hand in received
     ]
 
 
 def of_curvature() -> list[Row]:
     """The largest curvature of the linear model in units of its bound L λ."""
 
-    def over_bound(dataset: str, scales: Sequence[float]) -> Float[Array, "scales losses"]:
+    def over_bound(dataset: str, scales: Sequence[float]) -> Float[np.ndarray, "scales losses"]:
         data = training.load(dataset)
-        parts, start, _ = training.draw(data, (), 0, steps=1, batch_size=1)
-        x = jnp.asarray(parts.train.features, float)
-        targets = jax.nn.one_hot(parts.train.labels, int(data.labels.max()) + 1)
-        flat, layers_of = ravel_pytree(jax.tree.map(lambda leaf: jnp.asarray(leaf, float), start))
+        parts, ((weights, biases),), _ = training.draw(data, (), 0, steps=1, batch_size=1)
+        x = parts.train.features.astype(float)
+        targets = np.eye(int(data.labels.max()) + 1)[parts.train.labels]
+        flat = np.append(weights, biases).astype(float)
 
         def values(flat: Array) -> Array:
-            return means(losses_that_race(), training.logits_of(layers_of(flat), x), targets)
+            rows = flat.reshape(-1, len(targets[0]))
+            layers = ((rows[:-1], rows[-1]),)
+            return means(losses_that_race(), training.logits_of(layers, x), targets)
 
         @jit_once
         def largest(scales: Array) -> Array:
@@ -182,7 +184,7 @@ def of_curvature() -> list[Row]:
             return jnp.linalg.eigvalsh(hessians)[..., -1]
 
         bounds = np.array(SMOOTHNESS) * largest_eigenvalue(parts.train)
-        return largest(jnp.array(scales)) / bounds
+        return np.asarray(largest(np.array(scales))) / bounds
 
     # At zero weights both Hessians in the logits have the eigenvalue ½ along (1, −1): 1/C of
     # cross-entropy, 2(3 − C)/C² of the Brier score.
@@ -217,8 +219,8 @@ def of_least_squares() -> Row:
     best = optax.sgd(2 / (curvatures[0] + curvatures[-1]))
     loss = LOGIT_SQUARED_ERROR
     fitted = descent.descend(
-        lambda weights: loss(jnp.asarray(x) @ weights, jnp.asarray(p)).mean(),
-        jnp.zeros((x.shape[1], 3)),
+        lambda weights: loss(x @ weights, p).mean(),
+        np.zeros((x.shape[1], 3)),
         best,
         steps=5000,
         record=None,
@@ -235,10 +237,8 @@ def of_least_squares() -> Row:
 def of_the_mean() -> list[Row]:
     """The mean over classes is the sum with another step, or, by Adam, with the same."""
     data = training.load("iris")
-    parts, start, batches = jax.tree.map(
-        jnp.asarray, training.draw(data, (8,), 0, steps=100, batch_size=BATCH_SIZE)
-    )
-    start = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), start)
+    parts, start, batches = training.draw(data, (8,), 0, steps=100, batch_size=BATCH_SIZE)
+    start = jax.tree.map(lambda leaf: leaf.astype(float), start)
     rows = []
     for words, optimizer, rates, tolerance in (
         ("plain descent, C times the step", optax.identity(), (0.1, 0.3), 1e-12),
@@ -248,7 +248,7 @@ def of_the_mean() -> list[Row]:
             training.train, losses=(BRIER_SCORE, MEAN_SQUARED_ERROR), optimizer=optimizer
         )
         layers, _ = jit_once(train)(
-            start, jnp.array(rates), parts.train, batches, parts.test, jnp.array([0, 100])
+            start, np.array(rates), parts.train, batches, parts.test, np.array([0, 100])
         )
         rows.append(
             claim(
@@ -256,7 +256,7 @@ def of_the_mean() -> list[Row]:
                 "largest after 100 steps on iris",
                 predicted=0,
                 measured=max(
-                    float(jnp.abs(leaf[0] - leaf[1]).max()) for leaf in jax.tree.leaves(layers)
+                    np.abs(np.diff(leaf, axis=0)).max() for leaf in jax.tree.leaves(layers)
                 ),
                 tolerance=tolerance,
             )
@@ -379,7 +379,7 @@ def hold(cell: Cell, seeds: int) -> Arrays:
         units = 2 / (np.array(SMOOTHNESS) * eigenvalue)
 
     def score(multiple: float) -> np.ndarray:
-        rates = jnp.array(np.broadcast_to(multiple * units, (len(SCALES), len(NAMES))), jnp.float32)
+        rates = np.broadcast_to(multiple * units, (len(SCALES), len(NAMES))).astype(np.float32)
         accuracy = np.concatenate(
             [run(draws, rates, draws.split.validation).accuracy for draws in tuning_draws]
         )
@@ -390,7 +390,7 @@ def hold(cell: Cell, seeds: int) -> Arrays:
         return np.log(failures).mean(axis=0) - accuracy[..., -1].mean(axis=0) / 1000
 
     tuning = training.tune(score, POWERS)
-    rates = jnp.array(tuning.chosen * units, jnp.float32)
+    rates = (tuning.chosen * units).astype(np.float32)
     runs = [run(draws, rates, draws.split.test) for draws in racing_draws]
     judged = [judge(r.layers, draws.split) for r, draws in zip(runs, racing_draws, strict=True)]
     before, after = (

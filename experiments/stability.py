@@ -134,6 +134,11 @@ def optimum(truth: float) -> float:
     return np.log(truth / (1 - truth))
 
 
+def limit_of(largest_step: Callable[[Array], Array], truth: float) -> float:
+    """The largest stable step to P = (1 − p, p)."""
+    return float(jax.jit(largest_step)(np.array([1 - truth, truth])))
+
+
 @partial(jax.jit, static_argnums=0)
 def histories(loss: Loss, lanes: Lanes) -> Array:
     """The gap before every step, [lanes, STEPS]."""
@@ -196,7 +201,7 @@ def cases_of(largest_step: Callable[[Array], Array]) -> dict[str, Lanes]:
     """What both losses are asked."""
     cases = {}
     for truth in EVEN, SKEWED:
-        limit = float(largest_step(jnp.array([1 - truth, truth])))
+        limit = limit_of(largest_step, truth)
         near = optimum(truth) + 1e-3
         cases |= {
             f"limit {truth}": lanes(truth, limit * AROUND_THE_LIMIT, near),
@@ -292,7 +297,7 @@ def cases_of_brier_score() -> dict[str, Lanes]:
 
 def about_cross_entropy(cases: Mapping[str, Lanes], gaps: Mapping[str, np.ndarray]) -> list[Row]:
     """It comes back, at any step, and stays right on average."""
-    expected = np.asarray(theory.cross_entropy_two_cycle_gap(RATES_OF_CYCLES))
+    expected = np.asarray(jax.jit(theory.cross_entropy_two_cycle_gap)(RATES_OF_CYCLES))
     diagram = f"diagram {EVEN}"
     exponents = lyapunov_exponents(cases[diagram], gaps[diagram], curvature_of_cross_entropy)
     thrown = gaps["thrown"][0]
@@ -525,7 +530,7 @@ def draw(gaps: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
         for row, truth in enumerate((EVEN, SKEWED)):
             ax = panels[row, column]
             rates = RATES_OF_DIAGRAM[truth]
-            limit = float(largest_step(jnp.array([1 - truth, truth])))
+            limit = limit_of(largest_step, truth)
             last = gaps[name][f"diagram {truth}"][:, -SHOWN:].ravel()
             shown = np.repeat(rates, SHOWN)
             ax.plot(shown, last, ".", ms=0.8, mew=0, color=colour, rasterized=True)
@@ -625,7 +630,7 @@ def run(progress: Progress) -> Finding:
         )
     progress("tails in float32", 0.6)
     tails = {
-        name: Tail(*map(np.asarray, tail_of(loss, jnp.asarray(GAPS))))
+        name: Tail(*map(np.asarray, tail_of(loss, GAPS)))
         for name, loss in (("exact", CROSS_ENTROPY), ("usual", usual), ("clipped", clipped))
     }
     rows += about_tails(tails)
