@@ -92,7 +92,7 @@ def translate(loss: Loss, *, float32: bool = False) -> Translation:
             return Translation(source, True, False, 0.0, "")
         except _Untranslatable as error:
             reason = str(error)
-        except _PYTHON_LOOKS:
+        except PYTHON_LOOKS:
             reason = "Python code that needs to know the data"
             evaluate = _uncompiled(function)
         source, worst_error = tabulate(
@@ -101,12 +101,13 @@ def translate(loss: Loss, *, float32: bool = False) -> Translation:
         return Translation(source, False, True, worst_error, reason)
 
 
-_PYTHON_LOOKS = (
+PYTHON_LOOKS = (
     jax.errors.ConcretizationTypeError,
     jax.errors.NonConcreteBooleanIndexError,
     jax.errors.TracerArrayConversionError,
     jax.errors.TracerIntegerConversionError,
 )
+"""What JAX raises where Python code of a loss needs to know what is traced."""
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -120,7 +121,7 @@ def _uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
     def evaluate(logits: jax.Array, p: jax.Array) -> tuple[Any, Any]:
         try:
             return jax.vmap(lambda z: function(z, p))(logits)
-        except _PYTHON_LOOKS:
+        except PYTHON_LOOKS:
             pairs = [function(z, p) for z in np.asarray(logits)]
             return np.stack([value for value, _ in pairs]), np.stack([g for _, g in pairs])
 

@@ -1,10 +1,10 @@
 """The page, in a real browser, opened from disk: what it shows is held to JAX."""
 
+import functools
 import json
 import math
 import re
 from contextlib import contextmanager
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -211,17 +211,36 @@ def drag(page, start, end):
 # Against JAX, in float64
 
 
+MOST_POINTS = 100
+
+
+@functools.cache
+def compiled(loss):
+    def answer(z, p):
+        values, gradient = jax.vmap(jax.value_and_grad(loss))(z, p)
+        return values, gradient, gradients.simplex_velocity(loss, z, p)
+
+    return jax.jit(answer)
+
+
 def answers(loss, z, p):
+    """Value, gradient and velocity at up to 100 points, for any number of them by one program."""
+    assert len(z) == len(p) <= MOST_POINTS
     with jax.enable_x64(True):
-        z, p = jnp.asarray(z, jnp.float64), jnp.asarray(p, jnp.float64)
-        values, gradient = jax.jit(jax.vmap(jax.value_and_grad(loss)))(z, p)
-        velocity = jax.jit(partial(gradients.simplex_velocity, loss))(z, p)
-        return np.asarray(values), np.asarray(gradient), np.asarray(velocity)
+        full = [np.resize(np.asarray(x, np.float64), (MOST_POINTS, 3)) for x in (z, p)]
+        return [np.asarray(x)[: len(z)] for x in compiled(loss)(*full)]
 
 
 def steps_until(loss, z, p, rate, is_reached):
     """How many steps of descent it takes, −1 if it takes more than 20,000."""
+    with jax.enable_x64(True):
+        z, p = np.array(z, np.float64), np.array(p, np.float64)
+        count = int(counted(z, p, np.float64(rate), loss=loss, is_reached=is_reached))
+    return count if count <= 20_000 else -1
 
+
+@functools.partial(jax.jit, static_argnames=("loss", "is_reached"))
+def counted(z, p, rate, *, loss, is_reached):
     def step(state):
         z, count = state
         return z - rate * jax.grad(loss)(z, p), count + 1
@@ -230,11 +249,8 @@ def steps_until(loss, z, p, rate, is_reached):
         z, count = state
         return ~is_reached(z, p) & (count < 20_001)
 
-    with jax.enable_x64(True):
-        start = jnp.asarray(z, jnp.float64), jnp.int32(0)
-        p = jnp.asarray(p, jnp.float64)
-        _, count = jax.jit(partial(jax.lax.while_loop, goes_on, step))(start)
-        return int(count) if count <= 20_000 else -1
+    _, count = jax.lax.while_loop(goes_on, step, (z, 0))
+    return count
 
 
 def hold_to_jax(seen):
@@ -310,7 +326,7 @@ def test_a_page_in_float32_shows_what_rounding_takes_away(browser, folder):
         assert "float32" in page.locator("body").inner_text()
         z, _, p, rows = look(page)
     for name, loss in by_name.items():
-        value, gradient = jax.value_and_grad(loss)(jnp.float32(z), jnp.float32(p))
+        value, gradient = jax.jit(jax.value_and_grad(loss))(np.float32(z), np.float32(p))
         np.testing.assert_allclose(rows[name]["value"], value, rtol=1e-6)
         np.testing.assert_allclose(rows[name]["gradient"], gradient, rtol=1e-6)
     assert rows["textbook"]["gradient"][0] == 0
