@@ -28,6 +28,7 @@ import contextlib
 import math
 import operator
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
@@ -377,28 +378,42 @@ def gradient_profile(
         points = jnp.asarray(points, dtype)
         if margin is None:
             _check_points(points, "p_true must lie strictly between 0 and 1", 0.0, 1.0)
-            points = jnp.log1p(-points) - jnp.log(points) - math.log(holders)
         else:
             _check_points(points, "margin must be finite", -np.inf, np.inf)
-        true = points * (-holders / (holders + 1))
-        wrong = points / (holders + 1)
-        # exp of twice the logarithm of the smallest normal number is 0, also as a subnormal.
-        absent = jnp.maximum(true, wrong) + 2 * math.log(float(jnp.finfo(dtype).tiny))
-        classes = jnp.arange(num_classes)
-        others = jnp.where(classes <= holders, wrong[..., None], absent[..., None])
-        logits = jnp.where(classes == 0, true[..., None], others)
-        targets = jnp.broadcast_to(classes == 0, logits.shape).astype(dtype)
+        logits, targets = _profile_points(num_classes, holders, points, margin is None)
         values, gradients = _of_each_example(jax.value_and_grad, loss, logits, targets)
-        margin = logits[..., 1] - logits[..., 0]  # as rounded in the logits
-        profile = GradientProfile(
-            p_true=1 / (1 + holders * jnp.exp(margin)),
-            margin=margin,
-            logits=logits,
-            value=values,
-            gradient_norm=_norm(gradients),
-            true_class_gradient=gradients[..., 0],
-        )
+        profile = _profile(holders, logits, values, gradients)
     return _readings(profile)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 3))
+def _profile_points(
+    num_classes: int, holders: int, points: Array, are_probabilities: bool
+) -> tuple[Array, Array]:
+    """Logits and targets of a profile; `holders` is the number of wrong classes with mass."""
+    if are_probabilities:
+        points = jnp.log1p(-points) - jnp.log(points) - math.log(holders)
+    true = points * (-holders / (holders + 1))
+    wrong = points / (holders + 1)
+    # exp of twice the logarithm of the smallest normal number is 0, also as a subnormal.
+    absent = jnp.maximum(true, wrong) + 2 * math.log(float(jnp.finfo(points.dtype).tiny))
+    classes = jnp.arange(num_classes)
+    others = jnp.where(classes <= holders, wrong[..., None], absent[..., None])
+    logits = jnp.where(classes == 0, true[..., None], others)
+    return logits, jnp.broadcast_to(classes == 0, logits.shape).astype(points.dtype)
+
+
+@partial(jax.jit, static_argnums=0)
+def _profile(holders: int, logits: Array, values: Array, gradients: Array) -> GradientProfile:
+    margin = logits[..., 1] - logits[..., 0]  # as rounded in the logits
+    return GradientProfile(
+        p_true=1 / (1 + holders * jnp.exp(margin)),
+        margin=margin,
+        logits=logits,
+        value=values,
+        gradient_norm=_norm(gradients),
+        true_class_gradient=gradients[..., 0],
+    )
 
 
 def _check_points(points: Array, requirement: str, low: float, high: float) -> None:
