@@ -873,7 +873,8 @@ def _escape(evaluate: _Evaluate, num_classes: int, *, symmetric: bool, smooth: b
 _Flow = Callable[[np.ndarray], np.ndarray]
 
 
-def _lead(states: np.ndarray) -> np.ndarray:
+def _lead(states: np.ndarray) -> Any:
+    """Of the truth, at each state, (z, t) in its last axis."""
     return states[..., 0] - states[..., 1:-1].max(-1)
 
 

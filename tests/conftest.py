@@ -1,4 +1,4 @@
-"""What every test shares: the programs that JAX has compiled, kept on disk from run to run."""
+"""What every test shares: compiled programs, kept on disk from run to run, and the processors."""
 
 import gc
 import os
@@ -10,6 +10,9 @@ import pytest
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+# The processes share the processors already, and threads that wait for work of 3 × 3 matrices spin.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # traces are many small objects, and looking for cycles among them takes a twentieth of the time
 gc.set_threshold(100_000, 20, 100)
