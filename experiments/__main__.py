@@ -17,7 +17,6 @@ import importlib
 import io
 import json
 import math
-import os
 import sys
 import tempfile
 import time
@@ -28,6 +27,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import jaxent
+from jaxent import _files as files
 
 if TYPE_CHECKING:
     from experiments._blocks import Blocks
@@ -66,7 +66,7 @@ def blocks_of(experiment: ModuleType, out: Path) -> "Blocks":
 
     name = experiment.__name__.rpartition(".")[2]
     sources = [*FOLDER.glob("_*.py"), FOLDER / f"{name}.py"]
-    return Blocks(out / "blocks" / f"{name}-{fingerprint(sources)}", write)
+    return Blocks(out / "blocks" / f"{name}-{fingerprint(sources)}")
 
 
 def perform(
@@ -103,16 +103,6 @@ def render(picture: "Picture") -> bytes:
     palette.putpalette(colours.ravel().tolist())
     image.quantize(palette=palette).save(buffer, format="png", optimize=True)
     return buffer.getvalue()
-
-
-def write(path: Path, content: bytes) -> None:
-    """Put content at path whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def table(findings: "dict[str, Finding]", asked: dict[str, str]) -> str:
@@ -230,9 +220,9 @@ def conduct(
             bar.set_description(f"{name}: figures")
             for stem, picture in findings[name].pictures.items():
                 images[stem] = render(picture)
-                write(out / f"{stem}.png", images[stem])
+                files.write(out / f"{stem}.png", images[stem])
                 if picture.in_readme and figures is not None:
-                    write(figures / f"{stem}.png", images[stem])
+                    files.write(figures / f"{stem}.png", images[stem])
             seconds[name] = time.perf_counter() - start
             behind += expected[name]
             bar.update(behind - bar.n)
@@ -240,8 +230,8 @@ def conduct(
     docstrings = {name: experiment.__doc__ or "" for name, experiment in experiments.items()}
     footer = made_with(sum(seconds.values()))
     page = _page.page(docstrings, findings, images, tally(findings), footer)
-    write(out / "claims.json", as_json(findings, docstrings, seconds))
-    write(out / "index.html", page.encode())
+    files.write(out / "claims.json", as_json(findings, docstrings, seconds))
+    files.write(out / "index.html", page.encode())
     return findings
 
 

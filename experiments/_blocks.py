@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments._claims import Arrays
+from jaxent import _files as files
 
 
 def fingerprint(sources: Iterable[Path]) -> str:
@@ -28,10 +29,9 @@ class Blocks:
     that decides the numbers, so that a change of the experiment starts afresh.
     """
 
-    def __init__(self, folder: Path, write: Callable[[Path, bytes], None]):
+    def __init__(self, folder: Path):
         """Keep blocks in a folder, which is made when there is something to keep."""
         self.folder = folder
-        self._write = write
 
     def __len__(self) -> int:
         """How many are there."""
@@ -48,5 +48,5 @@ class Blocks:
         # whose other keyword, allow_pickle, is of no concern to a name of ours
         np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._write(path, content.getvalue())
+        files.write(path, content.getvalue())
         return arrays

@@ -12,7 +12,6 @@ derivatives are wrong; 2, wrong input or a loss that fails; 130, interrupted.
 
 import argparse
 import contextlib
-import errno
 import functools
 import inspect
 import io
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jaxent
+from jaxent import _files as files
 from jaxent import _specification as specification
 from jaxent._specification import Given, Refusal, suggestion, vector
 
@@ -121,10 +121,7 @@ def file_to_write(text: str, extensions: Sequence[str]) -> Path:
         allowed = " or ".join(extensions)
         raise Refusal(f"--output must be a file that ends in {allowed}, but it is {text}")
     with writing(path):
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        unfinished(path).touch()
-        unfinished(path).unlink()
+        files.check_writable(path)
     return path
 
 
@@ -198,19 +195,6 @@ def render(figure: "Figure", extension: str) -> bytes:
     ):
         figure.savefig(buffer, format=extension[1:], metadata=nameless[extension])
     return buffer.getvalue()
-
-
-def unfinished(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}")
-
-
-def write(path: Path, content: bytes) -> None:
-    """Put content at path whole or not at all."""
-    try:
-        unfinished(path).write_bytes(content)
-        os.replace(unfinished(path), path)
-    finally:
-        unfinished(path).unlink(missing_ok=True)
 
 
 # The check of derivatives
@@ -406,7 +390,7 @@ def draw_portrait(words: Sequence[str]) -> int:
             progress(f"drawing {path}")
             picture = render(figure, path.suffix.lower())
         with writing(path):
-            write(path, picture)
+            files.write(path, picture)
     print(path)
     return 0
 

@@ -12,13 +12,12 @@ Numbers on the page are in double precision unless float32 is asked for, and eac
 one carries all of its digits in a `data-` attribute.
 """
 
-import errno
 import html
 import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files
+from importlib import resources
 from pathlib import Path
 
 import jax
@@ -29,6 +28,7 @@ from jaxtyping import Float
 
 import jaxent
 from jaxent import _catalogue, _javascript
+from jaxent import _files as files
 from jaxent.gradients import Loss
 
 TITLE = "What does this loss do to my gradients?"
@@ -84,16 +84,9 @@ def save_page(
         ce.html True
     """
     path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.touch()  # fails now, and not after the work, where nothing can be written
-        document = page(losses, target=target, title=title, float32=float32)
-        unfinished.write_bytes(document.encode())
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    files.check_writable(path)
+    document = page(losses, target=target, title=title, float32=float32)
+    files.write(path, document.encode())
     return path
 
 
@@ -139,7 +132,7 @@ def page(
         "TARGET": json.dumps(p.tolist()),
         "VERSION": html.escape(jaxent.__version__),
     }
-    template = files("jaxent").joinpath("page.html").read_text(encoding="utf-8")
+    template = resources.files("jaxent").joinpath("page.html").read_text(encoding="utf-8")
     # in one pass, lest a title that contains a marker be filled in as well
     return re.sub(f"__({'|'.join(parts)})__", lambda marker: parts[marker[1]], template)
 

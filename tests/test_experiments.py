@@ -4,7 +4,6 @@ import html.parser
 import importlib
 import json
 import math
-import os
 import re
 import subprocess
 import sys
@@ -365,20 +364,6 @@ def test_scripts_are_found_by_glob_without_private_ones_and_folders(workplace, c
     assert capsys.readouterr().out == expected
 
 
-def test_a_write_that_fails_leaves_the_old_file_whole_and_nothing_beside_it(tmp_path, monkeypatch):
-    path = tmp_path / "claims.json"
-    frame.write(path, b"old")
-
-    def full(*_):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError, match="disk full"):
-        frame.write(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
 STATISTICAL = '''"""Is the mean of some numbers 0?
 
 Predictions:
@@ -449,7 +434,7 @@ def test_what_is_kept_is_computed_anew_when_the_experiment_has_changed(tmp_path)
 
 
 def test_kept_block_is_read_and_not_computed(tmp_path):
-    blocks = Blocks(tmp_path / "blocks", frame.write)
+    blocks = Blocks(tmp_path / "blocks")
     first = blocks("a", lambda: {"x": np.arange(3)})
     again = blocks("a", lambda: pytest.fail("computed again"))
     assert list(again) == list(first)

@@ -111,7 +111,7 @@ def imported_modules(module):
 
 @every_module
 def test_imports_point_one_way_and_no_instrument_knows_a_loss(module):
-    order = ["_arguments", "_softmax", "information", "losses", "theory"]
+    order = ["_files", "_arguments", "_softmax", "information", "losses", "theory"]
     order += ["gradients", "curvature", "descent", "cards", "plots"]
     order += ["_catalogue", "portraits", "_javascript", "pages"]
     imported = imported_modules(module)
