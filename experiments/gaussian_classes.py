@@ -110,7 +110,6 @@ STOP = 20
 
 SEPARATIONS = (2.0, 4.0, 6.0)
 SEED = 0
-RESAMPLES = 2_000
 BLUE, GREEN, VERMILION = colours.CROSS_ENTROPY, colours.LOGIT_SQUARED_ERROR, colours.SQUARED_ERROR
 
 efficiency_of_cross_entropy = jax.jit(theory.logistic_relative_efficiency)
@@ -300,8 +299,10 @@ def of_few_dimensions(progress: Progress) -> list[Row]:
                     tolerance=1e-9,
                 )
             )
-        ratio, low, high = ratio_of_means(
-            excess_errors(by_squares, distance), excess_errors(by_entropy, distance)
+        ratio, low, high = bootstrap(
+            excess_errors(by_squares, distance),
+            excess_errors(by_entropy, distance),
+            of_means=np.divide,
         )
         rows.append(
             prediction(
@@ -314,21 +315,10 @@ def of_few_dimensions(progress: Progress) -> list[Row]:
                 seeds=DRAWS,
                 protocol=f"each {EXAMPLES} examples in {DIMENSIONS} dimensions, fitted by both "
                 "losses to the minimum; error rates exact; ratio of their means over the seeds, "
-                "paired bootstrap 95 %",
+                "95 % by expanded percentiles of the paired bootstrap",
             )
         )
     return rows
-
-
-def ratio_of_means(
-    numerators: Float[np.ndarray, " draws"], denominators: Float[np.ndarray, " draws"]
-) -> tuple[float, float, float]:
-    """Ratio of the means of paired samples, and its 95 % interval: percentiles of the bootstrap."""
-    draws = len(numerators)
-    again = np.random.default_rng(SEED).integers(draws, size=(RESAMPLES, draws))
-    ratios = numerators[again].mean(axis=1) / denominators[again].mean(axis=1)
-    low, high = np.percentile(ratios, [2.5, 97.5])
-    return float(numerators.mean() / denominators.mean()), float(low), float(high)
 
 
 # Many dimensions
@@ -418,7 +408,10 @@ def threshold() -> float:
 def of_many_dimensions(found: ManyDimensions) -> list[Row]:
     """Squared error against its limit, cross-entropy beside it, and what a stop does."""
     examples = f"each {MANY_EXAMPLES} examples in γ {MANY_EXAMPLES} dimensions, r = {RADIUS:g}"
-    protocol = f"{examples}; error rates exact; mean over the seeds, bootstrap 95 %"
+    protocol = (
+        f"{examples}; error rates exact; mean over the seeds, 95 % by expanded percentiles of the "
+        "bootstrap"
+    )
 
     def row(statement: str, errors: np.ndarray, **expected: Any) -> Row:
         mean, low, high = mean_of_finite(errors)

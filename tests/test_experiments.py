@@ -34,7 +34,6 @@ SIZES: dict[str, dict[str, object]] = {
         "MOST_STEPS": 60,
         "SHARES": np.array([0.25, 1.0]),
         "RACE_SEEDS": 5,
-        "RESAMPLES": 100,
     },
     "convexity": {"RESOLUTIONS": {3: 61, 4: 16}},
     "escape": {"MARGINS": {2: np.arange(1, 13), 10: np.arange(1, 7)}},
@@ -52,7 +51,6 @@ SIZES: dict[str, dict[str, object]] = {
         "DRAWS": 10,
         "MANY_EXAMPLES": 60,
         "MANY_DRAWS": 4,
-        "RESAMPLES": 100,
     },
     "gallery": {"SHEETS": ("gallery", "gallery_by_hand", "gallery_of_scales")},
     "race": {

@@ -198,3 +198,14 @@ def test_bootstrap_interval_of_five_seeds_covers_the_mean_nearly_as_often_as_it_
     ]
     # the interval cannot reach past the values themselves, which cover in 15 of 16 cases
     assert np.mean([low < 0 < high for _, low, high in intervals]) > 0.9
+
+
+def test_bootstrap_interval_of_a_ratio_of_paired_means_knows_what_the_pairs_share():
+    generator = np.random.default_rng(3)
+    common, alone = generator.lognormal(size=400), generator.normal(1, 0.1, size=(2, 400))
+    one, other = 2 * common * alone[0], common * alone[1]
+    ratio, low, high = training.bootstrap(one, other, of_means=np.divide)
+    assert ratio == pytest.approx(one.mean() / other.mean())
+    # by the delta method, the variance of (x − r y)/mean y
+    half = 1.96 * (one - ratio * other).std() / other.mean() / 20
+    assert (low, high) == pytest.approx((ratio - half, ratio + half), abs=0.2 * half)

@@ -98,25 +98,49 @@ def every(folder):
     return pages.save_page(EVERY, folder / "every.html")
 
 
+USUAL = {"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"}
+
+
+def window(browser, **context):
+    page = browser.new_context(**{**USUAL, **context}).new_page()
+    page.set_default_timeout(120_000)  # for what hangs, and not for what is slow
+    return page
+
+
+@functools.cache
+def usual_window(browser):
+    """A window is a process to start: what needs no other is opened in the same, after the other."""
+    return window(browser)
+
+
 @contextmanager
-def opened(browser, path, address="", **context):
+def opened(browser, path, address="", *, alone=False, **context):
     """The page in a window; at the end, that it said nothing and asked nobody for anything."""
     heard, asked = [], []
-    options = {"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce", **context}
-    window = browser.new_context(**options)
-    window.set_default_timeout(120_000)  # for what hangs, and not for what is slow
-    page = window.new_page()
-    page.on("console", lambda message: heard.append(message.text))
-    page.on("pageerror", lambda error: heard.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
+    alone = alone or bool(context)
+    page = window(browser, **context) if alone else usual_window(browser)
+    listeners = {
+        "console": lambda message: heard.append(message.text),
+        "pageerror": lambda error: heard.append(str(error)),
+        "request": lambda request: asked.append(request.url),
+    }
+    for event, listener in listeners.items():
+        page.on(event, listener)
     try:
         page.goto(path.as_uri() + address)
         settle(page)
         yield page
         assert heard == []
         assert {url.partition("#")[0] for url in asked} == {path.as_uri()}
+        for event, listener in listeners.items():
+            page.remove_listener(event, listener)
+        page.goto("about:blank")  # or the same file with another address would not be loaded anew
+    except BaseException:
+        usual_window.cache_clear()  # it may be in any state
+        raise
     finally:
-        window.close()
+        if alone:
+            page.context.close()
 
 
 def redrawn(page):
@@ -884,7 +908,7 @@ def test_text_can_be_read_and_the_dark_is_dark(browser, four, scheme):
 
 
 def test_moves_of_the_pointer_are_one_redraw_a_frame(browser, four, record_property):
-    with opened(browser, four) as page:
+    with opened(browser, four, alone=True) as page:
         page.evaluate("() => { window.time = performance.now.bind(performance); }")
         stop_the_clock(page)
         count_redraws(page)
