@@ -109,7 +109,7 @@ def window(browser, **context):
 
 @functools.cache
 def usual_window(browser):
-    """A window is a process to start: what needs no other is opened in the same, after the other."""
+    """The window of every page that needs no other: each window is a process to start."""
     return window(browser)
 
 
@@ -150,8 +150,14 @@ def redrawn(page):
 
 def settle(page):
     """Wait for the next redraw, and until all steps are counted."""
-    redrawn(page)
-    page.wait_for_function("() => !document.querySelector('[data-status=counting]')")
+    page.evaluate(
+        """() => new Promise((done, fail) => {
+      setTimeout(() => fail(new Error("It counts for ever.")), 120_000);
+      const look = () =>
+        document.querySelector("[data-status=counting]") ? setTimeout(look) : done();
+      requestAnimationFrame(() => setTimeout(look));
+    })"""
+    )
 
 
 def coloured_by(page, name):
@@ -207,15 +213,26 @@ def show(page, address):
     redrawn(page)
 
 
+def box_of(page, selector):
+    """Left, top, width and height, in the window."""
+    return page.evaluate(
+        """(selector) => {
+          const {x, y, width, height} = document.querySelector(selector).getBoundingClientRect();
+          return [x, y, width, height];
+        }""",
+        selector,
+    )
+
+
 def at(page, chart, x, y):
     """The place in the window of a point of a chart, as shares of its width and height."""
-    box = page.locator(f"#{chart}").bounding_box()
-    return box["x"] + x * box["width"], box["y"] + y * box["height"]
+    left, top, width, height = box_of(page, f"#{chart}")
+    return left + x * width, top + y * height
 
 
 def handle(page, chart, name):
-    box = page.locator(f"#{chart} .handle.{name} .shape").bounding_box()
-    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    left, top, width, height = box_of(page, f"#{chart} .handle.{name} .shape")
+    return left + width / 2, top + height / 2
 
 
 def corners_of_triangle(page):
@@ -756,15 +773,19 @@ def test_the_address_holds_the_view(browser, four):
     ]
 
 
+@pytest.fixture(scope="module")
+def first_view(browser, four):
+    with opened(browser, four) as page:
+        return look(page)
+
+
 @pytest.mark.parametrize(
     "address", ["#z=1,2", "#p=2,-1,0&rate=0.123", "#z=a,b,c&colour=9&hidden=7", "#%"]
 )
-def test_an_address_that_makes_no_sense_shows_the_first_view(browser, four, address):
-    with opened(browser, four) as page:
-        first = look(page)
+def test_an_address_that_makes_no_sense_shows_the_first_view(browser, four, first_view, address):
     with opened(browser, four, address) as page:
         again = look(page)
-    assert str(first) == str(again)
+    assert str(first_view) == str(again)
 
 
 def test_a_table_says_so_and_keeps_p_in_the_corners(browser, folder):
