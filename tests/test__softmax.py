@@ -55,29 +55,34 @@ class Results(NamedTuple):
 
 @lru_cache
 def program(name, batched):
-    """All that is tested of a loss, with derivatives by the classes that are asked for."""
+    """All that is tested of a loss, with its derivatives by one class."""
     loss, _ = LOSSES[name]
-    gradient = jax.grad(loss)
 
-    def by_class(z, p, i):
-        at_i = jnp.zeros_like(z).at[i].set(1)
-        _, forward = jax.jvp(lambda z: loss(z, p), (z,), (at_i,))
-        _, forward_over_reverse = jax.jvp(lambda z: gradient(z, p)[i], (z,), (at_i,))
-        return forward, forward_over_reverse, jax.grad(lambda z: gradient(z, p)[i])(z)[i]
+    def of_row(z, p, i):
+        def of_logits(z):
+            return loss(z, p)
 
-    def of_row(z, p, classes):
-        derivatives = jax.vmap(partial(by_class, z, p))(classes)
-        return Results(loss(z, p), gradient(z, p)[classes], *derivatives)
+        gradient_of_logits, at_i = jax.grad(of_logits), jnp.zeros_like(z).at[i].set(1)
+        value, gradient = jax.value_and_grad(of_logits)(z)
+        _, forward = jax.jvp(of_logits, (z,), (at_i,))
+        _, forward_over_reverse = jax.jvp(gradient_of_logits, (z,), (at_i,))
+        _, pullback = jax.vjp(gradient_of_logits, z)
+        (reverse_over_reverse,) = pullback(at_i)
+        return Results(
+            value, gradient[i], forward, forward_over_reverse[i], reverse_over_reverse[i]
+        )
 
     return jax.jit(jax.vmap(of_row, (0, 0, None)) if batched else of_row)
 
 
 def evaluate(name, dtype, logits, targets, classes):
+    """The derivatives are by each of these classes, which are the last axis."""
     with jax.enable_x64(True) if dtype == "float64" else nullcontext():
         given = np.argmax(targets, -1) if name == LABELS else targets
-        received = program(name, logits.ndim == 2)(logits, given, np.asarray(classes))
-    assert {x.dtype for x in received} == {np.dtype(dtype)}
-    return Results(*map(np.asarray, received))
+        by_class = [program(name, logits.ndim == 2)(logits, given, int(i)) for i in classes]
+    assert {x.dtype for results in by_class for x in results} == {np.dtype(dtype)}
+    (value, *_), *derivatives = zip(*by_class, strict=True)
+    return Results(np.asarray(value), *(np.stack(each, -1) for each in derivatives))
 
 
 def errors_of_row(dtype, region, received, expected):
@@ -215,10 +220,11 @@ def test_logits_that_are_scaled_in_the_same_program_keep_their_digits(name):
     values, gradients = (
         jax.jit(jax.vmap(function, (0, None)))(raw, scale) for function in (value, gradient)
     )
-    for *received, logits in zip(values, gradients, raw * scale, strict=True):
+    rows = zip(np.asarray(values), np.asarray(gradients), raw * scale, strict=True)
+    for value_of_row, gradient_of_row, logits in rows:
         expected = exactly(logits, p)
-        assert truth.ulps([received[0]], [expected.value], "float32") <= 20
-        assert truth.ulps(received[1], expected.gradient, "float32") <= 32
+        assert truth.ulps([value_of_row], [expected.value], "float32") <= 20
+        assert truth.ulps(gradient_of_row, expected.gradient, "float32") <= 32
 
 
 PARAMETERS = {

@@ -367,10 +367,10 @@ def ulps(
 
 
 def _distance(received: float, expected: Number, largest: float) -> Number:
+    if math.isfinite(received):
+        return abs(received - expected)
     overflows = math.isinf(received) and math.copysign(1, received) * expected > largest
-    if received == expected or overflows:
-        return mpf(0)
-    return abs(received - expected) if math.isfinite(received) else mpf("inf")
+    return mpf(0) if received == expected or overflows else mpf("inf")
 
 
 # Inputs
