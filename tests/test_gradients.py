@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxent import gradients, losses
+from tests.leaks import checking_leaks
 
 
 @pytest.fixture
@@ -199,7 +200,7 @@ def test_a_loss_of_labels_can_be_examined_through_argmax():
 def test_jit_and_vmap_agree_with_eager_and_leak_nothing():
     logits, targets = map(single, examples(3, 4))
     eager = all_three(brier_score, logits, targets)
-    with jax.checking_leaks(), jax.numpy_rank_promotion("raise"), jax.debug_nans(True):
+    with checking_leaks(), jax.numpy_rank_promotion("raise"), jax.debug_nans(True):
         mapped = jax.jit(jax.vmap(functools.partial(all_three, brier_score)))(logits, targets)
     for name, received in mapped.items():
         np.testing.assert_allclose(received, eager[name], rtol=1e-5, atol=1e-6, err_msg=name)
