@@ -353,8 +353,9 @@ def _draw(
     layout = _layout(len(looks), num_classes == 3)
     notes = _notes(looks, num_classes, target, layout.size[0])
     height = layout.size[1] + 0.15 * len(notes)
-    figure = _Sheet(figsize=(layout.size[0], height), dpi=150)
-    figure.set_layout_engine("none")
+    size = layout.size[0], height
+    # said later, it would leave a placeholder, for which each file is drawn twice
+    figure = _Sheet(figsize=size, dpi=150, layout="none")  # pyright: ignore
     scales = _scales([look.simplex for look in looks.values() if look.simplex])
     rows = zip(looks, palette, layout.names, layout.panels, strict=True)
     for number, (name, colour, name_at, places) in enumerate(rows):

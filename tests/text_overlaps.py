@@ -12,9 +12,10 @@ SLACK_IN_PIXELS = 1.0
 
 
 def unreadable_text(figure: Figure) -> list[str]:
-    """Draw the figure; a sentence for each pair of texts that overlap and for each that is cut.
+    """A sentence for each pair of texts that overlap and for each that is cut.
 
-    Only what is drawn counts: no tick labels outside the limits, nothing invisible.
+    The figure is drawn, without its pixels. Only what is drawn counts: no tick labels outside the
+    limits, nothing invisible.
     """
     drawn: dict[Text, None] = {}
     draw = Text.draw
@@ -26,7 +27,7 @@ def unreadable_text(figure: Figure) -> list[str]:
 
     canvas = FigureCanvasAgg(figure)
     with patch.object(Text, "draw", remember_and_draw):
-        canvas.draw()
+        figure.draw_without_rendering()
 
     boxes = {text: text.get_window_extent(canvas.get_renderer()) for text in drawn}
     complaints = [
