@@ -204,10 +204,12 @@ def test_annotations_hold_wherever_an_example_goes():
     """
     received = run(f"""
         import doctest
+        import gc
         import importlib
         import inspect
         from jaxtyping import install_import_hook
 
+        gc.disable()  # the process ends before that would pay
         modules = ["jaxent." + name for name in {MODULES}]
         with install_import_hook("jaxent", "beartype.beartype"):
             modules = [importlib.import_module(name) for name in modules]
