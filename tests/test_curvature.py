@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxent import curvature, losses
+from tests.leaks import checking_leaks
 
 BRIER_SMOOTHNESS = (39 + 55 * np.sqrt(33)) / 576
 BRIER_LEAST = (39 - 55 * np.sqrt(33)) / 576
@@ -218,7 +219,7 @@ def test_half_precision_comes_back_as_it_went_in(dtype):
 def test_jit_and_vmap_agree_with_eager_and_leak_nothing():
     logits, targets = (x.astype(np.float32) for x in examples(2, 3))
     eager = both(brier_score, logits, targets)
-    with jax.checking_leaks(), jax.numpy_rank_promotion("raise"), jax.debug_nans(True):
+    with checking_leaks(), jax.numpy_rank_promotion("raise"), jax.debug_nans(True):
         mapped = jax.jit(jax.vmap(functools.partial(both, brier_score)))(logits, targets)
     for received, expected in zip(mapped, eager, strict=True):
         np.testing.assert_allclose(received, expected, rtol=1e-5, atol=1e-6)

@@ -14,6 +14,7 @@ from scipy.special import softmax
 
 from jaxent import descent
 from jaxent.descent import Status, descend, escape_steps, fit
+from tests.leaks import checking_leaks
 
 
 @pytest.fixture
@@ -483,7 +484,7 @@ def test_no_tracer_leaks_and_none_is_left_behind_by_an_optimizer_that_closes_ove
         return fitted.value, escape_steps(cross_entropy, 1.0, optax.sgd(rate)).steps
 
     rates = np.array([0.1, 0.2])
-    with jax.checking_leaks():
+    with checking_leaks():
         eager = jax.vmap(run)(rates)
         jitted = jax.jit(jax.vmap(run))(rates)
     np.testing.assert_allclose(eager, jitted, rtol=1e-6)

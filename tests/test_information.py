@@ -18,6 +18,7 @@ from scipy import special, stats
 from scipy.spatial import distance
 
 from jaxent import information
+from tests.leaks import checking_leaks
 
 EXAMPLES, OUTCOMES = 6, 4
 RANDOM = np.random.default_rng(0)
@@ -485,7 +486,7 @@ def test_nothing_is_promoted_or_leaked(name):
         with (
             jax.numpy_rank_promotion("raise"),
             jax.numpy_dtype_promotion("strict"),
-            jax.checking_leaks(),
+            checking_leaks(),
         ):
             jax.eval_shape(jax.hessian(total, which), *operands)
     finally:

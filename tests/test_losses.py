@@ -21,6 +21,7 @@ from hypothesis import strategies
 from hypothesis.extra import numpy as arrays
 
 from jaxent import losses
+from tests.leaks import checking_leaks
 
 EXAMPLES, CLASSES = 6, 4
 RANDOM = np.random.default_rng(0)
@@ -551,7 +552,7 @@ def test_nothing_is_promoted_or_leaked(name, dtype):
         with (
             jax.numpy_rank_promotion("raise"),
             jax.numpy_dtype_promotion("strict"),
-            jax.checking_leaks(),
+            checking_leaks(),
         ):
             jax.eval_shape(jax.hessian(value), z, targets, **options)
     finally:

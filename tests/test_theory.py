@@ -13,6 +13,7 @@ import pytest
 from scipy import integrate, special, stats
 
 from jaxent import information, losses, theory
+from tests.leaks import checking_leaks
 
 MARGINS = np.array([-60.0, -20.0, -3.0, 0.0, 0.7, 5.0, 20.0, 60.0])
 CLASSES = np.array([2.0, 3.0, 10.0, 1000.0])
@@ -1164,7 +1165,7 @@ def values_of_margins():
     with (
         jax.debug_nans(True),
         jax.numpy_rank_promotion("raise"),
-        jax.checking_leaks(),
+        checking_leaks(),
     ):
         of_margins = jit_once(lambda m: {name: of(m) for name, of in OF_A_MARGIN.items()})
         return of_margins(np.array([[0.0, 1.0], [5.0, 20.0]]))
