@@ -115,7 +115,7 @@ SCAN = 20_000
 LOG_WEIGHTS = np.arange(-28.0, 1.0, 0.2)
 
 SEED = 0
-SECONDS = 12
+SECONDS = 11
 CAPTION = (
     "Top left: outputs of Nielsen's neuron; dots after 300 epochs at his steps. "
     "Top right: how much of the surface over two weights has how little gradient; five draws each. "

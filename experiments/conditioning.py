@@ -58,7 +58,7 @@ CROSS_ENTROPY = losses.softmax_cross_entropy
 SQUARED_ERROR = losses.softmax_brier_score
 Loss = Callable[[Array, Array], Array]
 
-SECONDS = 5
+SECONDS = 4
 CLASSES, MARKERS = (3, 5, 10), "^so"
 CONCENTRATIONS = 0.5, 1.0, 3.0
 DRAWS = 8

@@ -107,7 +107,7 @@ FITTED = np.arange(8, 13)
 LEFT_OUT = np.array([14, 16, 18, 20])
 TOO_NEAR = np.arange(2, 9)
 MAX_STEPS = 100_000_000
-SECONDS = 10
+SECONDS = 11
 CAPTION = (
     "Steps until the truth, which starts behind by a margin, ties with the wrong class: constant "
     "for the natural gradient, logarithmic in the margin for squared error on logits, linear for "

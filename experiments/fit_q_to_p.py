@@ -60,7 +60,7 @@ SQUARED_ERROR = losses.softmax_brier_score
 Loss = Callable[[Array, Array], Array]
 Optimizer = Callable[[Array, Array], optax.GradientTransformation]
 
-SECONDS = 7
+SECONDS = 4
 MILD, SKEWED = TARGETS = np.array([[0.6, 0.3, 0.1], [0.9, 0.09, 0.01]])
 STARTS = np.log(sorted(permutations((0.9, 0.08, 0.02))))
 PLAIN, MOMENTUM, ADAM = "plain descent", "momentum 0.9", "Adam"

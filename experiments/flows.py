@@ -81,7 +81,7 @@ Loss = Callable[[Array, Array], Array]
 Gradient = Callable[[Loss, Array, Array], Array]
 Velocity = Callable[[Array, Array], Array]
 
-SECONDS = 4
+SECONDS = 3
 PAIRS, CLASSES = 1_000, 5
 TARGET = np.array([0.6, 0.3, 0.1])
 P = f"P = {tuple(TARGET.tolist())}"

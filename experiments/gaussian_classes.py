@@ -87,7 +87,7 @@ from experiments._claims import Finding, Picture, Progress, Relation, Row, claim
 from experiments._training import bootstrap
 from jaxent import losses, theory
 
-SECONDS = 10
+SECONDS = 12
 
 CROSS_ENTROPY = losses.softmax_cross_entropy
 LOGIT_SQUARED_ERROR = losses.logit_squared_error

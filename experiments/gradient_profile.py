@@ -107,7 +107,7 @@ NEURON_LOGITS = np.linspace(-30, 30, 241)
 TEN_BEHIND = 80
 RESOLUTION = 200
 IN_THE_SHADOW, TRUTH = np.array([0.1, 0.8, 0.1]), np.eye(3)[0]
-SECONDS = 6
+SECONDS = 7
 
 # One neuron
 

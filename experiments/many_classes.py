@@ -69,7 +69,7 @@ BRIER_SCORE = losses.softmax_brier_score
 MEAN_SQUARED_ERROR = losses.softmax_mean_squared_error
 Loss = Callable[[Array, Array], Array]
 
-SECONDS = 8
+SECONDS = 5
 
 LEARNING_RATE = 0.3
 OPTIMIZER = optax.sgd(LEARNING_RATE)

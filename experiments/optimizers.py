@@ -73,7 +73,7 @@ BRIER_SCORE = losses.softmax_brier_score
 Loss = Callable[[Array, Array], Array]
 Push = Callable[[ArrayLike, ArrayLike], Array]
 
-SECONDS = 9
+SECONDS = 5
 
 LEARNING_RATE = 0.01
 MOMENTUM = 0.9

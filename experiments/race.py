@@ -84,7 +84,7 @@ from experiments._claims import (
 )
 from jaxent import descent, losses, theory
 
-SECONDS = 45
+SECONDS = 39
 SEEDS = 5
 FULL_SEEDS = 100
 FULL_SECONDS = 400

@@ -82,7 +82,7 @@ CROSS_ENTROPY = losses.softmax_cross_entropy
 BRIER_SCORE = losses.softmax_brier_score
 Loss = Callable[[Array, Array], Array]
 
-SECONDS = 4
+SECONDS = 2
 
 STEPS = 4_352
 LAST, SHOWN = 256, 128
