@@ -524,7 +524,8 @@ def gradient_field(
     logits = np.log(q)
     logits -= logits.mean(-1, keepdims=True)
     # The barrier keeps XLA from spending its compile time on evaluating the loss at a constant.
-    q, logits = jax.lax.optimization_barrier((q.astype(target.dtype), logits.astype(target.dtype)))
+    q, logits = (jax.device_put(x.astype(target.dtype)) for x in (q, logits))
+    q, logits = jax.lax.optimization_barrier((q, logits))
     targets = jnp.broadcast_to(target, logits.shape)
     values, gradients = _of_each_example(jax.value_and_grad, loss, logits, targets)
     return GradientField(q, logits, values, gradients, _velocity(logits, gradients))
