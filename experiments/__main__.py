@@ -26,6 +26,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from tabulate import tabulate
+
 import jaxent
 from jaxent import _files as files
 
@@ -108,22 +110,16 @@ def render(picture: "Picture") -> bytes:
 def table(findings: "dict[str, Finding]", asked: dict[str, str]) -> str:
     """Every row of every experiment as aligned text, the statement last."""
     rows = [row for finding in findings.values() for row in finding.rows]
+    cells = [(row.kind, row.verdict, *row.cells, row.statement) for row in rows]
     heading = ("", "", "predicted", "measured", "tolerance", "")
-    widths = [
-        max(map(len, column))
-        for column in zip(heading, *((r.kind, r.verdict, *r.cells, "") for r in rows), strict=True)
-    ]
-
-    def line(*cells: str) -> str:
-        return "  ".join(map(str.ljust, cells, widths)).rstrip()
-
-    lines = [line(*heading)]
+    aligned = tabulate(cells, heading, tablefmt="plain", disable_numparse=True).splitlines()
+    lines, of_rows = aligned[:1], iter(aligned[1:])
     for name, finding in findings.items():
         lines += ["", f"{name}: {asked[name]}"]
         for row in finding.rows:
-            lines.append(line(row.kind, row.verdict, *row.cells, row.statement))
+            lines.append(next(of_rows))
             if row.evidence:
-                lines.append(line("", "", "", "", "", f"  ({row.evidence})"))
+                lines.append(f"{' ' * lines[-1].index(row.statement)}  ({row.evidence})")
     return "\n".join(lines)
 
 
@@ -272,8 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     if options.list:
-        for name, question in asked.items():
-            print(f"{name:<{max(map(len, asked))}}  {question}")
+        print(tabulate(asked.items(), tablefmt="plain"))
         return 0
 
     def refuse(reason: str) -> int:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jaxent import (
         cards,
         curvature,
+        derivatives,
         descent,
         gradients,
         information,
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 __all__ = [
     "cards",
     "curvature",
+    "derivatives",
     "descent",
     "gradients",
     "information",

@@ -29,7 +29,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jaxent
 from jaxent import _files as files
 from jaxent import _specification as specification
-from jaxent._specification import Given, Refusal, suggestion, vector
+from jaxent._specification import Given, Refusal, suggestion
+from jaxent._words import vector
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,14 +100,15 @@ def number_of_classes(text: str) -> int:
 
 def distribution(text: str, classes: int) -> tuple[float, ...]:
     """The numbers of --target, P over the classes."""
+    from jaxent._arguments import is_distribution
+
     try:
         target = tuple(float(part) for part in text.split(","))
     except ValueError:
         target = ()
-    total = sum(target)
-    if len(target) != classes or min(target) < 0 or not abs(total - 1) <= 1e-6:
+    if not is_distribution(target, classes):
         example = ",".join(["0.7", "0.3", *["0"] * (classes - 2)])
-        of_sum = f", which sums to {total:.7g}" if len(target) == classes else ""
+        of_sum = f", which sums to {sum(target):.7g}" if len(target) == classes else ""
         raise Refusal(
             f"--target must be {classes} numbers, none of them negative, that sum to 1, "
             f"such as {example}, but it is {text}{of_sum}"
@@ -234,50 +236,53 @@ def hear_witnesses(
     """A table of what agrees with reverse mode how far, a verdict in words, and whether right."""
     import jax
     import numpy as np
+    from tabulate import tabulate
 
-    from jaxent.cards import _jit_quickly
-    from jaxent.gradients import _precision, check_derivatives
+    from jaxent._examples import jit_quickly, precision_of
+    from jaxent.derivatives import check_derivatives, verdict
 
     _, count, classes = logits.shape
     logits, targets = logits.reshape(-1, classes), targets.reshape(-1, classes)
     finite = np.isfinite(specification.evaluate(given, logits, targets)[0])
     with specification.blaming([given]), jax.enable_x64(True):
-        precision = _precision(given.loss, classes)
-        look = _jit_quickly(jax.vmap(functools.partial(check_derivatives, given.loss)))
+        precision = precision_of(given.loss, classes)
+        look = jit_quickly(jax.vmap(functools.partial(check_derivatives, given.loss)))
         found = jax.tree.map(np.asarray, look(logits, targets))
     witnesses = {"central differences": found.finite_difference}
     if found.forward_mode is not None:
         witnesses["forward mode"] = found.forward_mode
     off = {name: witness.absolute for name, witness in witnesses.items()}
-    entry = np.abs(found.gradient).max(-1)
-    # a gradient that is small among large ones may be nothing but their rounding
-    rounding = 4096 * float(jax.numpy.finfo(precision).eps) * np.nanmax(entry)
-    allowed = 1e-6 * entry + 4 * found.uncertainty + max(rounding, np.finfo(float).tiny)
-    excess = np.nan_to_num(np.maximum.reduce([*off.values()]) / allowed, nan=np.inf)
-    excess = np.where(finite, excess, -1)
-    right = bool(excess.max() <= 1)
+    differences = [of_one[finite] for of_one in off.values()]
+    judged = verdict(found.gradient[finite], differences, found.uncertainty[finite], precision)
+    excess = np.full(len(finite), -1.0)
+    excess[finite] = judged.excess
 
-    columns = {"∂L/∂z": entry, **off, "uncertainty": found.uncertainty}
+    largest = np.abs(found.gradient).max(-1)
+    columns = {"∂L/∂z": largest, **off, "uncertainty": found.uncertainty}
+    rows = []
+    for index, kind in enumerate(kinds):
+        worst = index * count + int(excess[index * count :][:count].argmax())
+        cells = [f"{numbers[worst]:.1e}" if finite[worst] else "–" for numbers in columns.values()]
+        rows.append([kind, *cells])
     lines = [
         f"{given.name}, {classes} classes",
         "∂L/∂z by reverse mode, its largest entry, and how far off the others are, at the",
         f"worst of {count} points of each kind (sure: by 5 to 30 logits)",
         "",
-        "".join([f"{'':<16}", *(f"{column:>{len(column) + 3}}" for column in columns)]),
+        tabulate(
+            rows,
+            ["", *columns],
+            tablefmt="plain",
+            disable_numparse=True,
+            colalign=["left", *["right"] * len(columns)],
+        ),
+        "",
     ]
-    for index, kind in enumerate(kinds):
-        worst = index * count + int(excess[index * count :][:count].argmax())
-        cells = [f"{numbers[worst]:.1e}" if finite[worst] else "–" for numbers in columns.values()]
-        aligned = (
-            f"{cell:>{len(column) + 3}}" for cell, column in zip(cells, columns, strict=True)
-        )
-        lines.append("".join([f"{kind:<16}", *aligned]))
-    lines.append("")
     if not finite.all():
         lines.append(f"At {np.sum(~finite)} of {len(finite)} points the loss is not finite.")
     if precision != np.float64:
         lines.append(f"The loss rounds to {precision.name}, and no more than that can be seen.")
-    if right:
+    if judged.right:
         lines.append(f"The derivatives are right: reverse mode agrees with {' and '.join(off)}.")
         return lines, True
     worst = int(excess.argmax())

@@ -6,6 +6,7 @@ concrete, with NumPy: that is faster than a compiled check, and a traced value h
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -93,6 +94,12 @@ def check_count(count, name, least=1, most=None):
     if count < least or (most is not None and count > most):
         upper = "" if most is None else f" and at most {most}"
         raise ValueError(f"{name} must be at least {least}{upper}, but it is {count}.")
+
+
+def is_distribution(p: ArrayLike | Sequence[float], num_classes: int) -> bool:
+    """Whether p is num_classes numbers, none of them negative, that sum to 1."""
+    p = np.asarray(p, np.float64)
+    return p.shape == (num_classes,) and bool((p >= 0).all() and abs(p.sum() - 1) <= 1e-6)
 
 
 def check_same_shape(x: jax.Array, y: jax.Array, x_name: str, y_name: str) -> None:

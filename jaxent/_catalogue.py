@@ -12,8 +12,7 @@ from jax import Array
 
 from jaxent import _arguments as arguments
 from jaxent import losses
-
-Loss = Callable[[Array, Array], Array]
+from jaxent._examples import Loss
 
 HELPERS = ("masked_mean", "smooth_labels")
 BINARY = ("sigmoid_binary_cross_entropy", "sigmoid_squared_error")

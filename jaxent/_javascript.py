@@ -27,8 +27,8 @@ import numpy as np
 from jax import lax
 from jax.extend import core
 
+from jaxent._examples import Loss, of_each_example
 from jaxent._table import tabulate
-from jaxent.gradients import Loss, _of_each_example
 
 MOST_OPERATIONS = 4000
 """More of them are not a program that a page should hold."""
@@ -84,7 +84,7 @@ def translate(loss: Loss, *, float32: bool = False) -> Translation:
     """
     dtype = jnp.float32 if float32 else jnp.float64
     with jax.enable_x64(not float32):
-        function = partial(_of_each_example, jax.value_and_grad, loss)
+        function = partial(of_each_example, jax.value_and_grad, loss)
         vector = jax.ShapeDtypeStruct((3,), dtype)
         evaluate = _compiled(function)
         try:

@@ -23,10 +23,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jaxent._words import vector
+
 if TYPE_CHECKING:
     import numpy as np
 
-    from jaxent.gradients import Loss
+    from jaxent._examples import Loss
 
 _PACKAGE = Path(__file__).parent
 
@@ -234,7 +236,7 @@ def evaluate(
     import jax.numpy as jnp
     import numpy as np
 
-    from jaxent.cards import _jit_quickly
+    from jaxent._examples import jit_quickly
 
     classes = logits.shape[-1]
     must = (
@@ -253,7 +255,7 @@ def evaluate(
 
     try:
         with jax.enable_x64(True):
-            run = _jit_quickly(jax.vmap(jax.value_and_grad(value)))
+            run = jit_quickly(jax.vmap(jax.value_and_grad(value)))
             values, gradients = jax.tree.map(np.asarray, run(logits, targets))
     except Refusal:
         raise
@@ -270,10 +272,6 @@ def evaluate(
             f"{values[0]:.3g} and {vector(gradients[0])}"
         )
     return values, gradients
-
-
-def vector(numbers: "np.ndarray") -> str:
-    return f"({', '.join(f'{number:.4g}' for number in numbers)})"
 
 
 def one_hot(labels: "np.ndarray", classes: int) -> "np.ndarray":

@@ -14,12 +14,11 @@ The direction (1, …, 1), which softmax does not feel, is flat for every loss o
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from jaxent.gradients import Loss, _as_examples, _of_each_example
+from jaxent._examples import Loss, as_examples, forward_mode, of_each_example, sum_zero_basis
 
 
 def hessian(
@@ -65,8 +64,8 @@ def hessian(
         [[-0.148  0.148]
          [ 0.148 -0.148]]
     """
-    logits, targets = _as_examples(logits, targets)
-    return _of_each_example(_hessian_of, loss, logits, targets)
+    logits, targets = as_examples(logits, targets)
+    return of_each_example(_hessian_of, loss, logits, targets)
 
 
 def eigenvalues(
@@ -114,14 +113,14 @@ def eigenvalues(
         >>> print(curvature.eigenvalues(losses.softmax_brier_score, start, truth).round(3))
         [-0.14  0.04  0.04  0.04  0.04  0.04  0.04  0.04  0.04]
     """
-    logits, targets = _as_examples(logits, targets)
-    return _eigenvalues_across_shifts(_of_each_example(_hessian_of, loss, logits, targets))
+    logits, targets = as_examples(logits, targets)
+    return _eigenvalues_across_shifts(of_each_example(_hessian_of, loss, logits, targets))
 
 
 @jax.jit
 def _eigenvalues_across_shifts(hessians: Array) -> Array:
     dtype = jnp.promote_types(hessians.dtype, jnp.float32)
-    basis = jnp.asarray(_sum_zero_basis(hessians.shape[-1]), dtype)
+    basis = jnp.asarray(sum_zero_basis(hessians.shape[-1]), dtype)
     # Left to itself, an accelerator multiplies float32 matrices in fewer digits.
     restricted = jnp.einsum(
         "ia,...ij,jb->...ab", basis, hessians.astype(dtype), basis, precision="highest"
@@ -130,20 +129,6 @@ def _eigenvalues_across_shifts(hessians: Array) -> Array:
 
 
 def _hessian_of(value: Loss) -> Loss:
-    """Forward over reverse; reverse over reverse for a loss with a custom_vjp, which forbids it."""
-
-    def second_derivatives(z: Array, p: Array) -> Array:
-        try:
-            return jax.jacfwd(jax.grad(value))(z, p)
-        except TypeError:  # whatever else could raise it does so again
-            return jax.jacrev(jax.grad(value))(z, p)
-
-    return second_derivatives
-
-
-def _sum_zero_basis(num_classes: int) -> np.ndarray:
-    """Helmert's basis, [C, C − 1]: column k − 1 is (1, …, 1, −k, 0, …, 0)/√(k(k + 1)), k ones."""
-    k = np.arange(1, num_classes)
-    columns = np.triu(np.ones((num_classes, num_classes - 1)))
-    columns[k, k - 1] = -k
-    return columns / np.sqrt(k * (k + 1))
+    """Forward over reverse; reverse over reverse for a loss with a custom_vjp."""
+    gradient = jax.grad(value)
+    return forward_mode(gradient, otherwise=jax.jacrev(gradient))

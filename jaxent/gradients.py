@@ -17,77 +17,27 @@ leading axes are mapped over. So a loss of labels is written ``lambda z, p: loss
 and one of a single logit ``lambda z, p: loss(z[1] - z[0], p[1])``. Nothing here is jitted: wrap
 your own call, as in ``jax.jit(functools.partial(logit_gradient, loss))``.
 
-`gradient_profile`, `gradient_field` and `check_derivatives` are instruments for a whole loss: how
-hard it pushes at every degree of confidence, where it pushes everywhere on the simplex of three
-classes, and whether its derivatives are right. The first and the last compute in float64, with
-x64 enabled only inside; under jit a loss that needs an argmax of float64 wants it enabled around
-the jit as well, because that is where JAX compiles it.
+`gradient_profile` and `gradient_field` are instruments for a whole loss: how hard it pushes at
+every degree of confidence, and where it pushes everywhere on the simplex of three classes. The
+first computes in float64, with x64 enabled only inside; under jit a loss that needs an argmax of
+float64 wants it enabled around the jit as well, because that is where JAX compiles it.
 """
 
 import contextlib
 import math
-import operator
-from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
-from jaxtyping import Float, Integer
+from jaxtyping import Float
 
 from jaxent import _arguments as arguments
+from jaxent._examples import Loss, as_examples, of_each_example, raw_logits_change, readings
 from jaxent._softmax import jacobian_product, shifted
-
-Loss: TypeAlias = Callable[[Array, Array], Array]
-"""``loss(logits, targets)``: of one example, [C] and [C], a scalar."""
-
-
-# One example at a time
-
-
-def _as_examples(logits: ArrayLike, targets: ArrayLike) -> tuple[Array, Array]:
-    logits = arguments.as_floating(logits, "logits")
-    targets = arguments.as_real(targets, "targets")
-    if logits.ndim == 0:
-        raise ValueError("logits must have a last axis of classes, but their shape is ().")
-    arguments.check_same_shape(logits, targets, "logits", "targets")
-    if not jnp.issubdtype(targets.dtype, jnp.floating):
-        targets = targets.astype(logits.dtype)
-    return logits, targets
-
-
-def _of_each_example(
-    transformation: Callable[[Loss], Callable[[Array, Array], Any]],
-    loss: Loss,
-    logits: Array,
-    targets: Array,
-) -> Any:
-    """What `transformation` (jax.grad, jax.hessian, …) makes of the loss, at every example."""
-
-    def value(z: Array, p: Array) -> Array:
-        result = loss(z, p)
-        shape = getattr(result, "shape", () if isinstance(result, int | float) else None)
-        if shape != ():
-            returned = f"a {type(result).__name__}" if shape is None else f"shape {shape}"
-            raise ValueError(
-                f"The loss of one example, logits and targets of shape {z.shape}, must be a "
-                f"scalar, but this loss returned {returned}."
-            )
-        return result
-
-    return _over_leading_axes(transformation(value), logits, targets)
-
-
-def _over_leading_axes(
-    function: Callable[[Array, Array], Any], logits: Array, targets: Array
-) -> Any:
-    for _ in logits.shape[:-1]:
-        function = jax.vmap(function)
-    return function(logits, targets)
-
 
 # The three spaces
 
@@ -128,8 +78,8 @@ def logit_gradient(
         >>> print(gradients.logit_gradient(losses.softmax_brier_score, mistake, truth).round(3))
         [-0.  0.]
     """
-    logits, targets = _as_examples(logits, targets)
-    return _of_each_example(jax.grad, loss, logits, targets)
+    logits, targets = as_examples(logits, targets)
+    return of_each_example(jax.grad, loss, logits, targets)
 
 
 def tangent_gradient(
@@ -183,9 +133,9 @@ def tangent_gradient(
     References:
         S. Amari, Natural gradient works efficiently in learning, Neural Computation 10, 1998.
     """
-    logits, targets = _as_examples(logits, targets)
+    logits, targets = as_examples(logits, targets)
     _refuse_raw_logits(loss, logits.shape[-1], jnp.promote_types(logits.dtype, jnp.float32))
-    return _tangents(logits, _of_each_example(jax.grad, loss, logits, targets))
+    return _tangents(logits, of_each_example(jax.grad, loss, logits, targets))
 
 
 @jax.jit
@@ -244,8 +194,8 @@ def simplex_velocity(
         >>> print(gradients.simplex_velocity(losses.softmax_brier_score, mistake, truth))
         [ 3.0200...e-10 -3.0200...e-10]
     """
-    logits, targets = _as_examples(logits, targets)
-    return _velocity(logits, _of_each_example(jax.grad, loss, logits, targets))
+    logits, targets = as_examples(logits, targets)
+    return _velocity(logits, of_each_example(jax.grad, loss, logits, targets))
 
 
 @jax.jit
@@ -257,31 +207,18 @@ def _velocity(logits: Array, gradients: Array) -> Array:
 
 
 def _refuse_raw_logits(loss: Loss, num_classes: int, dtype: Any) -> None:
-    with jax.ensure_compile_time_eval():
-        # Multiples of 1/4: the shifts are exact. There are two, since a parabola may return to its
-        # value after one, and they point downwards, where no exponential overflows.
-        levels = (np.arange(num_classes) * 5 % 9 - 4) / 4
-        logits = np.stack([levels, levels - 1, levels - 4] * 2)
-        targets = np.repeat(
-            [np.eye(1, num_classes)[0], np.full(num_classes, 1 / num_classes)], 3, 0
-        )
-        values = _of_each_example(
-            lambda value: value, loss, jnp.asarray(logits, dtype), jnp.asarray(targets, dtype)
-        )
-    if arguments.is_traced(values):
-        return
-    rounding = max(float(jnp.finfo(dtype).eps), float(jnp.finfo(values.dtype).eps))
-    values = np.asarray(values, np.float64).reshape(2, 3)
-    original = values[:, :1]
-    changes = np.abs(values - original)
-    # 64 ulp is what an unshifted log Σ exp, a loss of q though a careless one, stays well below.
-    changed = changes > 64 * rounding * np.maximum(1, np.abs(original))
-    if changed.any():
+    def values(logits: np.ndarray, targets: np.ndarray) -> Array:
+        with jax.ensure_compile_time_eval():
+            examples = jnp.asarray(logits, dtype), jnp.asarray(targets, dtype)
+            return of_each_example(lambda value: value, loss, *examples)
+
+    change = raw_logits_change(values, num_classes)
+    if change:
         raise ValueError(
             f"A loss has a gradient with respect to the probabilities only if it depends on the "
             f"logits through softmax(logits) alone, but this loss reads raw logits: it changed by "
-            f"{changes[changed].max():.3g} when the same number was added to every logit. Its "
-            f"logit_gradient and simplex_velocity are defined."
+            f"{change:.3g} when the same number was added to every logit. Its logit_gradient and "
+            f"simplex_velocity are defined."
         )
 
 
@@ -312,7 +249,7 @@ def gradient_profile(
     loss: Loss,
     num_classes: int,
     *,
-    wrong_mass: Literal["even", "one"] = "even",
+    spread: Literal["even", "one"] = "even",
     margin: ArrayLike | None = None,
     p_true: ArrayLike | None = None,
 ) -> GradientProfile:
@@ -331,7 +268,7 @@ def gradient_profile(
     Args:
         loss: `loss(logits, targets)` of one example, [C] and [C], a scalar.
         num_classes: C, at least 2.
-        wrong_mass: "even" on all the wrong classes, or "one": all on class 1. The others then
+        spread: "even" on all the wrong classes, or "one": all on class 1. The others then
             hold none: their logits are finite, but so low that their q is 0 in the dtype, and
             losses of q do not see them. A loss that reads raw logits sees hardly anything else:
             examine it with "even".
@@ -346,7 +283,7 @@ def gradient_profile(
 
     Raises:
         TypeError: num_classes is not an integer.
-        ValueError: num_classes is less than 2, wrong_mass is neither of the two, margin and
+        ValueError: num_classes is less than 2, spread is neither of the two, margin and
             p_true are both given, a margin is not finite, a p_true is not strictly between 0 and
             1 (the last two where they are concrete), or the loss does not return a scalar.
 
@@ -361,14 +298,12 @@ def gradient_profile(
         0.0
         0.33
     """
-    num_classes = operator.index(num_classes)
-    if num_classes < 2:
-        raise ValueError(f"num_classes must be at least 2, but it is {num_classes}.")
-    if wrong_mass not in ("even", "one"):
-        raise ValueError(f'wrong_mass must be "even" or "one", but it is {wrong_mass!r}.')
+    arguments.check_count(num_classes, "num_classes", least=2)
+    if spread not in ("even", "one"):
+        raise ValueError(f'spread must be "even" or "one", but it is {spread!r}.')
     if margin is not None and p_true is not None:
         raise ValueError("Give the points as margin or as p_true, not as both.")
-    holders = num_classes - 1 if wrong_mass == "even" else 1
+    holders = num_classes - 1 if spread == "even" else 1
     points = p_true if margin is None else margin
     if points is None:
         points = margin = np.linspace(-20.0, 20.0, 401) - math.log(holders)
@@ -381,9 +316,9 @@ def gradient_profile(
         else:
             _check_points(points, "margin must be finite", -np.inf, np.inf)
         logits, targets = _profile_points(num_classes, holders, points, margin is None)
-        values, gradients = _of_each_example(jax.value_and_grad, loss, logits, targets)
+        values, gradients = of_each_example(jax.value_and_grad, loss, logits, targets)
         profile = _profile(holders, logits, values, gradients)
-    return _readings(profile)
+    return readings(profile)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 3))
@@ -431,17 +366,6 @@ def _norm(vectors: Array) -> Array:
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(vectors), axis=-1, keepdims=True))
     scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1.0)
     return scale[..., 0] * jnp.linalg.norm(vectors / scale, axis=-1)
-
-
-def _readings(result: Any) -> Any:
-    """What leaves an instrument: NumPy arrays, or in a transformation what can be used there.
-
-    A JAX array of float64 cannot be computed with where x64 is off: its sum is float32 and a
-    warning, its argmax an error.
-    """
-    if any(arguments.is_traced(x) for x in jax.tree.leaves(result)):
-        return jax.tree.map(lambda x: x.astype(jax.dtypes.canonicalize_dtype(x.dtype)), result)
-    return jax.tree.map(np.asarray, result)
 
 
 class GradientField(NamedTuple):
@@ -506,9 +430,7 @@ def gradient_field(
         1.41
         0.02
     """
-    resolution = operator.index(resolution)
-    if resolution < 1:
-        raise ValueError(f"resolution must be at least 1, but it is {resolution}.")
+    arguments.check_count(resolution, "resolution")
     target = arguments.as_real(target, "target")
     if target.shape != (3,):
         raise ValueError(
@@ -527,248 +449,5 @@ def gradient_field(
     q, logits = (jax.device_put(x.astype(target.dtype)) for x in (q, logits))
     q, logits = jax.lax.optimization_barrier((q, logits))
     targets = jnp.broadcast_to(target, logits.shape)
-    values, gradients = _of_each_example(jax.value_and_grad, loss, logits, targets)
+    values, gradients = of_each_example(jax.value_and_grad, loss, logits, targets)
     return GradientField(q, logits, values, gradients, _velocity(logits, gradients))
-
-
-class Difference(NamedTuple):
-    """The largest difference between two gradients of a loss.
-
-    Attributes:
-        absolute: |a − b| where it is largest.
-        relative: the same, over the largest entry of either gradient (0 if both are zero); where
-            the gradient is zero but for rounding, this is a ratio of roundings.
-        entry: where that is, ``gradient[entry]``.
-    """
-
-    absolute: Float[Array | np.ndarray, ""]
-    relative: Float[Array | np.ndarray, ""]
-    entry: tuple[Integer[Array | np.ndarray, ""], ...]
-
-
-class DerivativeCheck(NamedTuple):
-    """The reverse-mode gradient of a loss, and how far from it everything is that should equal it.
-
-    Attributes:
-        gradient: ∂L/∂z by reverse mode in float64, [..., C].
-        finite_difference: the difference from central differences of the values.
-        forward_mode: the difference from forward mode, None where a custom_vjp leaves none.
-        closed_form: the difference from the closed form, None if there was none.
-        step: of the central difference where it differs most, in logits.
-        uncertainty: how far the central differences can be trusted, by their own account: the
-            largest disagreement of two steps, with the rounding of the values.
-    """
-
-    gradient: Float[Array | np.ndarray, "*batch classes"]
-    finite_difference: Difference
-    forward_mode: Difference | None
-    closed_form: Difference | None
-    step: Float[Array | np.ndarray, ""]
-    uncertainty: Float[Array | np.ndarray, ""]
-
-
-def check_derivatives(
-    loss: Loss,
-    logits: Float[ArrayLike, "*batch classes"],
-    targets: Float[ArrayLike, "*batch classes"],
-    *,
-    closed_form: Callable[[Array, Array], Array] | None = None,
-) -> DerivativeCheck:
-    """Show that the gradient of a loss with respect to its logits is right, or where it is not.
-
-    Three witnesses are heard against reverse mode, all in float64: forward mode, the closed form
-    if there is one, and differences of the values, which know nothing of derivative rules. Those
-    are the central differences of eighth order,
-
-        ∂L/∂zᵢ ≈ [4/5 Δ₁ − 1/5 Δ₂ + 4/105 Δ₃ − 1/280 Δ₄]/h,    Δₖ = L(z + k h eᵢ) − L(z − k h eᵢ),
-
-    for the steps h = 1/32, 1/128, …, 1/32768; for each entry that step counts with which the next
-    smaller one agrees best. A loss of softmax agrees to about 1e-13 (times its value, if that is
-    large); low temperatures and near kinks need the smaller steps, and agree to about 1e-11.
-    Differences of values cannot resolve less: a gradient of 1e-20 is confirmed to be small, not
-    to be right, and a difference that is no more than the `uncertainty` says nothing. Within
-    0.0005 of a kink of the loss nothing agrees.
-
-    Args:
-        loss: `loss(logits, targets)` of one example, [C] and [C], a scalar. A loss that rounds to
-            a lower precision inside is confirmed as far as that goes.
-        logits: [..., C]; cast to float64.
-        targets: the distribution P, of the same shape, likewise.
-        closed_form: `closed_form(logits, targets)`, the gradient by formula, of one example, [C].
-
-    Returns:
-        A `DerivativeCheck` of NumPy arrays; inside a transformation of JAX arrays, rounded to
-        float32 unless x64 is enabled. Its differences are the largest of all that was given: a
-        small gradient among large ones is best checked by itself, or under `jax.vmap`.
-
-    Raises:
-        TypeError: the logits are not floating point.
-        ValueError: the shapes differ, the loss does not return a scalar, or the closed form does
-            not return [C].
-
-    Example:
-        That the gradient of cross-entropy is q − p:
-
-        >>> import jax, jax.numpy as jnp
-        >>> from jaxent import gradients, losses
-        >>> logits, targets = jnp.array([1.0, -2.0, 0.5]), jnp.array([0.75, 0.0, 0.25])
-        >>> check = gradients.check_derivatives(
-        ...     losses.softmax_cross_entropy, logits, targets,
-        ...     closed_form=lambda z, p: jax.nn.softmax(z) - p,
-        ... )
-        >>> bool(check.finite_difference.relative < 1e-12), bool(check.closed_form.relative < 1e-14)
-        (True, True)
-
-        That the gradient of squared error on the softmax is not 2(q − p), as is often said:
-
-        >>> check = gradients.check_derivatives(
-        ...     losses.softmax_brier_score, logits, targets,
-        ...     closed_form=lambda z, p: 2 * (jax.nn.softmax(z) - p),
-        ... )
-        >>> print(check.closed_form.relative.round(2), check.finite_difference.relative.round(12))
-        0.58 0.0
-
-    References:
-        B. Fornberg, Generation of finite difference formulas on arbitrarily spaced grids,
-        Mathematics of Computation 51, 1988.
-    """
-    with jax.enable_x64(True):
-        logits, targets = _as_examples(logits, targets)
-        logits, targets = logits.astype(jnp.float64), targets.astype(jnp.float64)
-        reverse, forward, samples = _witnesses(loss, logits, targets)
-        rounding_unit = float(jnp.finfo(_precision(loss, logits.shape[-1])).eps)
-        finite_difference, step, uncertainty = _against_values(reverse, samples, rounding_unit)
-        check = DerivativeCheck(
-            gradient=reverse,
-            finite_difference=finite_difference,
-            forward_mode=None if forward is None else _largest_difference(reverse, forward),
-            closed_form=None,
-            step=step,
-            uncertainty=uncertainty,
-        )
-        if closed_form is not None:
-            formula = _over_leading_axes(_checked_formula(closed_form), logits, targets)
-            check = check._replace(closed_form=_largest_difference(reverse, formula))
-    return _readings(check)
-
-
-def _witnesses(loss: Loss, logits: Array, targets: Array) -> tuple[Array, Array | None, Array]:
-    """(by reverse mode, by forward mode, values to take differences of), in one program."""
-
-    @jax.jit
-    def witnesses(logits: Array) -> tuple[Array, Array | None, Array]:
-        # The targets are closed over: a loss may look at those of a single example.
-        reverse = _of_each_example(jax.grad, loss, logits, targets)
-        try:
-            forward = _of_each_example(jax.jacfwd, loss, logits, targets)
-        except TypeError:  # a custom_vjp; whatever else could raise it has done so in reverse mode
-            forward = None
-        return reverse, forward, _of_each_example(_samples, loss, logits, targets)
-
-    return witnesses(logits)
-
-
-# Powers of 2, so that z ± k h is exact for logits of moderate precision.
-_STEPS = (1 / 32, 1 / 128, 1 / 512, 1 / 2048, 1 / 8192, 1 / 32768)
-
-
-def _distances() -> np.ndarray:
-    """k h for both signs, every step h, and k = 1 … 4."""
-    ahead = np.outer(_STEPS, np.arange(1.0, 5.0))
-    return np.stack([ahead, -ahead])
-
-
-def _samples(value: Loss) -> Callable[[Array, Array], Array]:
-    """The values at z ± k h eᵢ for every class i, both signs, every step h, and k = 1 … 4."""
-
-    def samples(z: Array, p: Array) -> Array:
-        distances = jnp.asarray(_distances())
-
-        def along(i: Array) -> Array:
-            values = jax.vmap(lambda distance: value(z.at[i].add(distance), p))
-            return values(distances.ravel()).reshape(distances.shape)
-
-        return jax.lax.map(along, jnp.arange(z.size, dtype=jnp.int32))
-
-    return samples
-
-
-@jax.jit
-def _against_values(
-    reverse: Array, samples: Array, rounding_unit: ArrayLike
-) -> tuple[Difference, Array, Array]:
-    """(the largest difference from central differences, their step there, their uncertainty)."""
-    central, steps, uncertainties = _central_differences(samples, rounding_unit)
-    difference = _largest_difference(reverse, central)
-    return difference, steps[difference.entry], jnp.max(uncertainties)
-
-
-@jax.jit
-def _central_differences(samples: Array, rounding_unit: ArrayLike) -> tuple[Array, Array, Array]:
-    """(derivatives, steps, uncertainties), each at the step that is to be trusted most."""
-    weights = jnp.array([4 / 5, -1 / 5, 4 / 105, -1 / 280])
-    derivatives = (samples[..., 0, :, :] - samples[..., 1, :, :]) @ weights
-    steps = jnp.broadcast_to(jnp.array(_STEPS), derivatives.shape)
-    derivatives = derivatives / steps
-    # Without the rounding, small steps that agree by chance would win.
-    largest = jnp.max(jnp.abs(samples), axis=(-3, -1))
-    rounding = rounding_unit * largest / steps
-    errors = jnp.abs(derivatives[..., :-1] - derivatives[..., 1:]) + rounding[..., :-1]
-    least = jnp.nanmin(errors, axis=-1, keepdims=True)
-    best = _first(errors == least, axis=-1)[..., None]
-
-    def at_best(x: Array) -> Array:
-        return jnp.take_along_axis(x, best, axis=-1)[..., 0]
-
-    return at_best(derivatives), at_best(steps), at_best(errors)
-
-
-def _precision(loss: Loss, num_classes: int) -> np.dtype:
-    """The coarsest floating dtype that a loss of float64 logits rounds to on its way."""
-    example = jax.ShapeDtypeStruct((num_classes,), jnp.float64)
-    roundings = [np.dtype(np.float64), *_roundings(jax.make_jaxpr(loss)(example, example).jaxpr)]
-    return max(roundings, key=lambda dtype: float(jnp.finfo(dtype).eps))
-
-
-def _roundings(jaxpr: Any) -> Iterator[np.dtype]:
-    for equation in jaxpr.eqns:
-        if equation.primitive.name == "convert_element_type":
-            dtypes = equation.invars[0].aval.dtype, equation.outvars[0].aval.dtype
-            if all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes):
-                yield dtypes[1]
-        for inner in jax.tree.leaves(
-            list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")
-        ):
-            inner = getattr(inner, "jaxpr", inner)
-            if hasattr(inner, "eqns"):
-                yield from _roundings(inner)
-
-
-def _checked_formula(
-    closed_form: Callable[[Array, Array], Array],
-) -> Callable[[Array, Array], Array]:
-    def formula(z: Array, p: Array) -> Array:
-        gradient = jnp.asarray(closed_form(z, p))
-        if gradient.shape != z.shape:
-            raise ValueError(
-                f"The closed form at one example, logits and targets of shape {z.shape}, must be "
-                f"a gradient of that shape, but it returned shape {gradient.shape}."
-            )
-        return gradient
-
-    return formula
-
-
-@jax.jit
-def _largest_difference(a: Array, b: Array) -> Difference:
-    differences = jnp.abs(a - b)
-    largest = (differences == jnp.max(differences)) | jnp.isnan(differences)
-    entry = jnp.unravel_index(_first(largest.ravel(), axis=0), differences.shape)
-    absolute = differences[entry]
-    scale = jnp.maximum(jnp.max(jnp.abs(a)), jnp.max(jnp.abs(b)))
-    return Difference(absolute, absolute / jnp.where(scale == 0, 1.0, scale), entry)
-
-
-def _first(flags: Array, axis: int) -> Array:
-    # An argmin in float64 or an index in int64 is more than JAX can lower for a jit around x64.
-    return jax.lax.argmax(flags, axis % flags.ndim, jnp.int32)

@@ -27,9 +27,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 import jaxent
+from jaxent import _arguments as arguments
 from jaxent import _catalogue, _javascript
 from jaxent import _files as files
-from jaxent.gradients import Loss
+from jaxent._examples import Loss, raw_logits_change
 
 TITLE = "What does this loss do to my gradients?"
 
@@ -119,7 +120,8 @@ def page(
         <title>Brier &lt;score&gt;
     """
     by_name = _catalogue.named(losses)
-    p = _probabilities(target)
+    if not arguments.is_distribution(target, 3):
+        raise ValueError(f"target must be three probabilities that sum to 1, but it is {target}.")
     entries = enumerate(by_name.items())
     parts = {
         "TITLE": html.escape(TITLE if title is None else title),
@@ -129,19 +131,12 @@ def page(
             if float32
             else "double precision"
         ),
-        "TARGET": json.dumps(p.tolist()),
+        "TARGET": json.dumps(np.asarray(target, np.float64).tolist()),
         "VERSION": html.escape(jaxent.__version__),
     }
     template = resources.files("jaxent").joinpath("page.html").read_text(encoding="utf-8")
     # in one pass, lest a title that contains a marker be filled in as well
     return re.sub(f"__({'|'.join(parts)})__", lambda marker: parts[marker[1]], template)
-
-
-def _probabilities(target: ArrayLike | Sequence[float]) -> np.ndarray:
-    p = np.asarray(target, np.float64)
-    if p.shape != (3,) or not (p >= 0).all() or not abs(p.sum() - 1) <= 1e-6:
-        raise ValueError(f"target must be three probabilities that sum to 1, but it is {target}.")
-    return p
 
 
 def _entry(index: int, name: str, loss: Loss, float32: bool) -> str:
@@ -163,19 +158,15 @@ def _entry(index: int, name: str, loss: Loss, float32: bool) -> str:
 
 
 def _reads_raw_logits(loss: Loss) -> bool:
-    """Whether the value changes with a number common to all logits, which Q does not feel."""
-    # Multiples of 1/4, so that the shifts are exact, and two of them, since a parabola may return
-    # to its value after one.
-    logits = np.array([-0.75, 0.25, 1.5]) + np.array([[0.0], [-1.0], [4.0]])
+    def values(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        def one_by_one(evaluate: Loss) -> np.ndarray:
+            pairs = zip(logits, targets, strict=True)
+            return np.array([evaluate(jnp.asarray(z), jnp.asarray(p)) for z, p in pairs], float)
 
-    def values_by(evaluate: Loss) -> np.ndarray:
-        rows = [[evaluate(jnp.asarray(z), jnp.asarray(p)) for z in logits] for p in np.eye(3)]
-        return np.array(rows, float)
+        try:
+            return one_by_one(jax.jit(loss))
+        except _javascript.PYTHON_LOOKS:
+            return one_by_one(loss)
 
     with jax.enable_x64(True):
-        try:
-            values = values_by(jax.jit(loss))
-        except _javascript.PYTHON_LOOKS:
-            values = values_by(loss)
-    changes = np.abs(values - values[:, :1])
-    return bool((changes > 1e-6 * np.maximum(1, np.abs(values))).any())
+        return raw_logits_change(values, 3) > 0

@@ -434,9 +434,10 @@ def plot_escape_law(ax: Axes, escape: "EscapeLaw", **kwargs: Any) -> list[Line2D
     Example:
         >>> import numpy as np
         >>> from matplotlib.figure import Figure
-        >>> from jaxent import cards, plots
+        >>> from jaxent import plots
+        >>> from jaxent.cards import EscapeLaw
         >>> margins = np.arange(1.0, 13.0)
-        >>> escape = cards.EscapeLaw(
+        >>> escape = EscapeLaw(
         ...     "linear", (0.5, 0.5, np.nan), 1e-3, margins, (margins + 1 - np.exp(-margins)) / 2
         ... )
         >>> law, dots = plots.plot_escape_law(Figure().add_subplot(), escape)
@@ -450,7 +451,7 @@ def plot_escape_law(ax: Axes, escape: "EscapeLaw", **kwargs: Any) -> list[Line2D
     along = np.linspace(0.0, margins.max(), 241)
     law = _as_floats(escape.predict(along))
     shown = np.where(np.isfinite(law) & (law > 0), law, np.nan)
-    (line,) = ax.plot(along, shown, **{"label": _in_words(escape), **kwargs})
+    (line,) = ax.plot(along, shown, **{"label": escape.in_short(), **kwargs})
     marks = {"color": line.get_color(), "linestyle": "none", "clip_on": False, "zorder": 3}
     (dots,) = ax.plot(margins, np.where(np.isfinite(times), times, np.nan), marker="o", **marks)
     never = margins[np.isinf(times)]
@@ -482,10 +483,10 @@ def plot_card(ax: Axes, card: "LossCard", *, columns: int = 1, **kwargs: Any) ->
         0.544 at p_true = 0.333
     """
     ax.set_axis_off()
-    facts = _facts(card)
+    facts = card.short_words()
     lines = math.ceil(len(facts) / columns)
     texts = []
-    for number, (said, fact) in enumerate(facts):
+    for number, (said, fact) in enumerate(facts.items()):
         column, line = divmod(number, lines)
         for text, indent, style in ((said, 0.0, {"color": "#595959"}), (fact, 9.4, {})):
             texts.append(
@@ -503,88 +504,6 @@ def plot_card(ax: Axes, card: "LossCard", *, columns: int = 1, **kwargs: Any) ->
 
 def _as_floats(values: ArrayLike) -> np.ndarray:
     return np.asarray(values, dtype=float)
-
-
-def _in_words(escape: "EscapeLaw") -> str:
-    a, b, k = escape.coefficients
-    match escape.law:
-        case "constant":
-            return f"constant, {_short(a)}"
-        case "logarithmic":
-            return f"logarithmic, {_short(b)} ln(1 + m)"
-        case "linear":
-            return f"linear, {_short(b)} per logit"
-        case "power":
-            return f"power, ∝ m{_raised(f'{k:.2f}')}"
-        case "exponential":
-            return f"exponential, ∝ e{_raised(f'{k:.2f}')}ᵐ"
-        case "never":
-            return "never"
-
-
-def _facts(card: "LossCard") -> list[tuple[str, str]]:
-    proper, curvature, push = card.properness, card.curvature, card.push
-    noise, derivatives = card.noise, card.derivatives
-    link = {"softmax": "q = softmax(z)", "identity": "q = z"}[proper.link]
-    missed = f"no, by {_short(proper.worst_excess)}"
-    right, precision = "right", derivatives.precision
-    if not derivatives.right:
-        right = f"WRONG by {_short(derivatives.finite_difference)}"
-    share = curvature.not_convex_share
-    at = f"= {_short(push.largest_at)}"
-    if not 1e-6 < push.largest_at < 1 - 1e-6:
-        at = f"→ {push.largest_at:.0f}"
-    places = ", ".join(push.vanishes) or "nowhere"
-    for longer, shorter in (
-        ("right corner, wrong corners", "all corners"),
-        ("far edge, near edges", "all edges"),
-    ):
-        places = places.replace(longer, shorter)
-    return [
-        (
-            "proper",
-            f"{'strictly' if proper.strict else 'yes'}, {link}" if proper.proper else missed,
-        ),
-        ("L, 2/L", f"{_short(curvature.smoothness)}, {_short(curvature.largest_step)}"),
-        ("least curvature", _short(curvature.least_eigenvalue)),
-        ("not convex", f"{100 * share:.0f} % of the simplex" if share else "nowhere"),
-        ("largest push", f"{_short(push.largest_norm)} at p_true {at}"),
-        ("push, uniform q", _short(push.uniform_norm) + _power_of_classes(push.uniform_power)),
-        (f"push, {push.mistake_margin:g} behind", _short(push.mistake_norm)),
-        ("push fades at", places),
-        ("escape", _in_words(card.escape)),
-        (
-            "range",
-            f"{_short(noise.least)} to {_short(noise.most)}"
-            + (", symmetric" if noise.symmetric else ""),
-        ),
-        ("soft targets", card.invariance.soft_targets),
-        ("derivatives", right + ("" if precision == "float64" else f", in {precision}")),
-    ]
-
-
-def _raised(number: str) -> str:
-    """As an exponent, in letters: mathematics of matplotlib's is taller than a line of text."""
-    return number.translate(str.maketrans("-.0123456789", "⁻·⁰¹²³⁴⁵⁶⁷⁸⁹"))
-
-
-def _power_of_classes(power: float) -> str:
-    if not math.isfinite(power):
-        return ""
-    whole = round(power)
-    return f", ∝ C{_raised(f'{whole}' if abs(power - whole) < 0.015 else f'{power:.2f}')}"
-
-
-def _short(number: float) -> str:
-    """Three digits, as one writes them: −0.481, 4.92×10⁻⁵, ∞."""
-    if math.isnan(number):
-        return "NaN"
-    if math.isinf(number):
-        return "∞" if number > 0 else "−∞"
-    digits, _, exponent = f"{number:.3g}".partition("e")
-    if exponent:
-        digits += "×10" + _raised(f"{int(exponent)}")
-    return digits.replace("-", "−")
 
 
 def _plot_on_log_axis(

@@ -30,10 +30,13 @@ from matplotlib.collections import TriMesh
 from matplotlib.colors import LogNorm, Normalize, SymLogNorm, is_color_like
 from matplotlib.figure import Figure
 
+from jaxent import _arguments as arguments
 from jaxent import _catalogue as catalogue
 from jaxent import cards, curvature, descent, gradients, plots
+from jaxent._examples import Loss, jit_quickly
+from jaxent._words import short
 from jaxent.cards import LossCard
-from jaxent.gradients import GradientField, GradientProfile, Loss
+from jaxent.gradients import GradientField, GradientProfile
 
 _RESOLUTION = 100
 _STEPS = 100
@@ -206,7 +209,7 @@ def _as_distribution(target: Sequence[float] | ArrayLike | None, num_classes: in
         raise ValueError(
             f"target is the P of the triangles, which are of 3 classes and not of {num_classes}."
         )
-    if p.shape != (3,) or not (p >= 0).all() or not abs(p.sum() - 1) <= 1e-6:
+    if not arguments.is_distribution(p, 3):
         raise ValueError(
             f"target must be 3 probabilities that sum to 1, but it is {np.asarray(target)}."
         )
@@ -230,14 +233,12 @@ def _look(
     tell("panels")
     with jax.enable_x64(True):
         log_odds = jnp.linspace(-20.0, 20.0, 401)
-        profile = cards._jit_quickly(partial(_profile, loss, num_classes))(log_odds)
+        profile = jit_quickly(partial(_profile, loss, num_classes))(log_odds)
         profile = jax.tree.map(np.asarray, profile)
         if num_classes != 3:
             return _Look(card, profile, None)
         rate, step = _step_of(card)
-        measured = cards._jit_quickly(partial(_over_the_simplex, loss))(
-            target, jnp.asarray(_STARTS), rate
-        )
+        measured = jit_quickly(partial(_over_the_simplex, loss))(target, jnp.asarray(_STARTS), rate)
         field, least_curvatures, paths = jax.tree.map(np.asarray, measured)
         return _Look(card, profile, _Simplex(field, least_curvatures, paths, step))
 
@@ -267,9 +268,9 @@ def _step_of(card: LossCard) -> tuple[float, str]:
     """A step that descent is stable with, and where it comes from in words."""
     smoothness, push = card.curvature.smoothness, card.push.largest_norm
     if 0 < smoothness < math.inf:
-        return 1 / smoothness, f"η = 1/L = {plots._short(1 / smoothness)}"
+        return 1 / smoothness, f"η = 1/L = {short(1 / smoothness)}"
     rate = 1 / push if 0 < push < math.inf else 1.0
-    return rate, f"η = {plots._short(rate)}, as L = {plots._short(smoothness)}"
+    return rate, f"η = {short(rate)}, as L = {short(smoothness)}"
 
 
 # The sheet, in inches from its left and from its top
@@ -401,7 +402,7 @@ def _axes(figure: Figure, place: _Place, panel: str) -> Axes:
 
 def _write_heads(figure: Figure, look: _Look, places: Mapping[str, _Place], *, heads: bool) -> None:
     """What each panel shows, and beneath it what it shows of this loss."""
-    notes = {"escape": plots._in_words(look.card.escape)}
+    notes = {"escape": look.card.escape.in_short()}
     if look.simplex:
         notes["paths"] = look.simplex.step
     tops_with_notes = {places[panel][1] for panel in notes}
@@ -528,7 +529,7 @@ def _draw_bar(figure: Figure, place: _Place, panel: str, mesh: TriMesh) -> None:
     if isinstance(mesh.norm, SymLogNorm):
         decade = 10.0 ** math.floor(math.log10(mesh.get_clim()[1]))
         ticks = [-decade, -decade / 10, 0, decade / 10, decade]
-        bar.set_ticks(ticks, labels=[plots._short(tick) for tick in ticks])
+        bar.set_ticks(ticks, labels=[short(tick) for tick in ticks])
         bar.minorticks_off()
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from jaxent import cards, losses, theory
 from jaxent._arguments import name_of
+from jaxent.cards import EscapeLaw
 from jaxent.descent import escape_steps
 
 CROSS_ENTROPY = losses.softmax_cross_entropy
@@ -593,14 +594,8 @@ def test_card_is_named_after_the_loss_with_its_options_or_as_told():
 def test_progress_names_each_part_before_it_is_measured():
     parts = []
     cards.card(flat, 2, progress=parts.append)
-    assert parts == [
-        "invariance",
-        "properness",
-        "curvature",
-        "gradients",
-        "escape",
-        "derivatives",
-    ]
+    facts = cards.LossCard._fields[2:]
+    assert sorted(parts) == sorted(facts)
 
 
 @pytest.mark.parametrize(
@@ -637,8 +632,8 @@ def test_table_has_a_row_a_fact_and_a_column_a_loss():
 
 def test_markdown_table_has_as_many_cells_in_each_row():
     table = cards.comparison_table([card_of(MAE), card_of(largest_margin)], markdown=True)
-    rows = [line.split(" | ") for line in table.splitlines()]
-    assert rows[1] == ["| ---", "---", "--- |"]
+    rows = [line.strip("|").split("|") for line in table.splitlines()]
+    assert set("".join(rows[1])) == {"-"}
     assert {len(row) for row in rows} == {3}
     assert "no: at P = " in table
     assert "where the gradient jumps" in table
@@ -661,5 +656,5 @@ def test_table_without_cards_is_refused():
     ],
 )
 def test_law_in_words(law, coefficients, expected):
-    escape = cards.EscapeLaw(law, coefficients, 0.0, np.array([]), np.array([]))
-    assert cards.escape_law_in_words(escape) == expected
+    escape = EscapeLaw(law, coefficients, 0.0, np.array([]), np.array([]))
+    assert escape.in_words() == expected

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxent import gradients, losses
+from tests.examples import brier_score, cross_entropy, examples, raw_squared_error, softmax
 from tests.leaks import checking_leaks
 
 
@@ -16,24 +17,6 @@ from tests.leaks import checking_leaks
 def double():
     with jax.enable_x64(True):
         yield
-
-
-# Losses written out, so that what is tested here does not depend on `jaxent.losses`.
-
-
-@jax.jit
-def cross_entropy(z, p):
-    return -jnp.sum(p * jax.nn.log_softmax(z))
-
-
-@jax.jit
-def brier_score(z, p):
-    return jnp.sum(jnp.square(jax.nn.softmax(z) - p))
-
-
-@jax.jit
-def raw_squared_error(z, p):
-    return jnp.sum(jnp.square(z - p))
 
 
 @jax.jit
@@ -47,14 +30,6 @@ def hinge(z, p):
     return jnp.maximum(0.0, 1 + jnp.max(z - 1e3 * p) - jnp.sum(z * p))
 
 
-# NumPy's softmax and J.
-
-
-def softmax(z):
-    e = np.exp(z - np.max(z, -1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
-
-
 def times_jacobian(q, v):
     return q * (v - (q * v).sum(-1, keepdims=True))
 
@@ -64,12 +39,6 @@ def single(x):
 
 
 SHAPE = (2, 3, 4)
-
-
-def examples(*shape):
-    """Logits and soft targets."""
-    generator = np.random.default_rng(0)
-    return 2 * generator.normal(size=shape), softmax(generator.normal(size=shape))
 
 
 @functools.cache
@@ -395,10 +364,10 @@ def test_profiles_of_brier_score_are_the_closed_forms_and_largest_at_one_third(c
 
 @pytest.mark.parametrize("classes", [2, 5])
 def test_profiles_with_the_wrong_mass_on_one_class_are_the_closed_forms(classes):
-    profile = gradients.gradient_profile(losses.softmax_cross_entropy, classes, wrong_mass="one")
+    profile = gradients.gradient_profile(losses.softmax_cross_entropy, classes, spread="one")
     a, rest = profile.p_true, wrong_probability(profile.margin, 1)
     np.testing.assert_allclose(profile.gradient_norm, np.sqrt(2) * rest, rtol=1e-12)
-    profile = gradients.gradient_profile(losses.softmax_brier_score, classes, wrong_mass="one")
+    profile = gradients.gradient_profile(losses.softmax_brier_score, classes, spread="one")
     np.testing.assert_allclose(profile.gradient_norm, 4 * np.sqrt(2) * a * rest**2, rtol=1e-11)
 
 
@@ -450,7 +419,7 @@ def test_norms_do_not_underflow_when_they_are_squared():
 @pytest.mark.parametrize("dtype", [np.float64, np.float16])
 def test_classes_without_mass_have_finite_logits_and_no_probability(dtype):
     profile = gradients.gradient_profile(
-        lambda z, p: jnp.sum(z), 5, wrong_mass="one", margin=np.array([-9.0, 9.0], dtype)
+        lambda z, p: jnp.sum(z), 5, spread="one", margin=np.array([-9.0, 9.0], dtype)
     )
     assert np.isfinite(profile.logits.astype(float)).all()
     gaps = profile.logits.astype(float) - profile.logits.astype(float).max(-1, keepdims=True)
@@ -461,7 +430,7 @@ def test_logits_with_mass_sum_to_zero():
     even = gradients.gradient_profile(raw_squared_error, 4, margin=np.array([3.0]))
     np.testing.assert_allclose(even.logits, [[-2.25, 0.75, 0.75, 0.75]])
     np.testing.assert_allclose(even.value, [3.25**2 + 3 * 0.75**2])
-    one = gradients.gradient_profile(raw_squared_error, 4, margin=np.array([3.0]), wrong_mass="one")
+    one = gradients.gradient_profile(raw_squared_error, 4, margin=np.array([3.0]), spread="one")
     np.testing.assert_allclose(one.logits[0, :2], [-1.5, 1.5])
 
 
@@ -510,7 +479,7 @@ def test_bad_profiles_are_refused():
     with pytest.raises(TypeError):
         profile(2.5)  # pyright: ignore
     with pytest.raises(ValueError, match=r"\"even\" or \"one\".*'some'"):
-        profile(3, wrong_mass="some")  # pyright: ignore
+        profile(3, spread="some")  # pyright: ignore
     with pytest.raises(ValueError, match="not as both"):
         profile(3, margin=1.0, p_true=0.5)
     for p_true in (0.0, 1.0, -0.1, 1.5, np.nan):
@@ -576,171 +545,3 @@ def test_bad_fields_are_refused():
         gradients.gradient_field(cross_entropy, np.ones(3), resolution=0)
     with pytest.raises(TypeError):
         gradients.gradient_field(cross_entropy, np.ones(3), resolution=2.5)  # pyright: ignore
-
-
-# ---- are the derivatives right? --------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "loss",
-    [
-        losses.softmax_cross_entropy,
-        losses.softmax_brier_score,
-        losses.generalized_cross_entropy,
-        raw_squared_error,
-        lambda z, p: cross_entropy(z / 0.05, p),
-    ],
-)
-def test_right_derivatives_agree_to_a_trillionth(loss):
-    check = gradients.check_derivatives(loss, *examples(3, 4))
-    assert check.finite_difference.relative < 1e-12
-    assert check.finite_difference.absolute < 10 * check.uncertainty
-    assert check.forward_mode is not None
-    assert check.forward_mode.relative < 1e-14
-    assert check.closed_form is None
-    assert check.gradient.dtype == np.float64
-
-
-def test_closed_form_is_held_against_the_gradient_and_a_wrong_one_is_found():
-    logits, targets = examples(3, 4)
-
-    def one_wrong_sign(z, p):
-        return (jax.nn.softmax(z) - p) * jnp.where(jnp.arange(4) == 2, -1, 1)
-
-    right, wrong = (
-        gradients.check_derivatives(cross_entropy, logits, targets, closed_form=formula)
-        for formula in (lambda z, p: jax.nn.softmax(z) - p, one_wrong_sign)
-    )
-    assert right.closed_form is not None
-    assert right.closed_form.relative < 1e-15
-    assert wrong.closed_form is not None
-    residual = softmax(logits) - targets
-    row = np.abs(residual[:, 2]).argmax()
-    assert tuple(map(int, wrong.closed_form.entry)) == (row, 2)
-    np.testing.assert_allclose(wrong.closed_form.absolute, 2 * abs(residual[row, 2]), rtol=1e-12)
-    np.testing.assert_allclose(
-        wrong.closed_form.relative, 2 * abs(residual[row, 2]) / np.abs(residual).max(), rtol=1e-12
-    )
-
-
-def test_a_wrong_derivative_rule_is_found():
-    @jax.custom_jvp
-    def wrong(z, p):
-        return cross_entropy(z, p)
-
-    @wrong.defjvp
-    def rule(primals, tangents):
-        value, tangent = jax.jvp(cross_entropy, primals, tangents)
-        return value, tangent + 1e-6 * tangents[0][1]
-
-    check = gradients.check_derivatives(wrong, *examples(4))
-    np.testing.assert_allclose(check.finite_difference.absolute, 1e-6, rtol=1e-6)
-    assert tuple(map(int, check.finite_difference.entry)) == (1,)
-    assert check.uncertainty < 1e-11
-
-
-def test_a_stopped_gradient_is_found():
-    def stopped(z, p):
-        return -jnp.sum(p * (z - jax.lax.stop_gradient(jax.nn.logsumexp(z))))
-
-    z, p = examples(4)
-    check = gradients.check_derivatives(stopped, z, p)
-    np.testing.assert_allclose(check.finite_difference.absolute, softmax(z).max(), rtol=1e-10)
-
-
-def test_a_reverse_mode_that_is_not_the_transpose_of_forward_mode_is_found():
-    def halved_in_reverse(z):
-        return jax.lax.custom_linear_solve(
-            lambda x: x, z, lambda _, b: b, transpose_solve=lambda _, b: b / 2
-        )
-
-    check = gradients.check_derivatives(
-        lambda z, p: cross_entropy(halved_in_reverse(z), p), *examples(4)
-    )
-    assert check.forward_mode is not None
-    np.testing.assert_allclose(check.forward_mode.relative, 0.5, rtol=1e-12)
-    np.testing.assert_allclose(check.finite_difference.relative, 0.5, rtol=1e-10)
-
-
-def test_a_custom_vjp_is_checked_without_forward_mode():
-    @jax.custom_vjp
-    def custom(z, p):
-        return cross_entropy(z, p)
-
-    custom.defvjp(
-        lambda z, p: (cross_entropy(z, p), (z, p)),
-        lambda saved, cotangent: (cotangent * (jax.nn.softmax(saved[0]) - saved[1]), None),
-    )
-    check = gradients.check_derivatives(custom, *examples(4))
-    assert check.forward_mode is None
-    assert check.finite_difference.relative < 1e-12
-
-
-def test_near_a_kink_the_step_shrinks_and_on_it_the_uncertainty_tells():
-    def kinked(z, p):
-        return cross_entropy(z, p) + jnp.abs(z[0] - 1)
-
-    targets = np.array([0.2, 0.3, 0.5])
-    near = gradients.check_derivatives(kinked, np.array([1.001, 0.3, -0.2]), targets)
-    assert near.finite_difference.absolute < 1e-10
-    on = gradients.check_derivatives(kinked, np.array([1.0001, 0.3, -0.2]), targets)
-    assert on.finite_difference.absolute > 1e-3
-    assert on.uncertainty > 1e-3
-
-
-def test_a_loss_that_rounds_to_float32_is_known_to_be_uncertain():
-    def rounded(z, p):
-        return cross_entropy(z.astype(jnp.float32), p.astype(jnp.float32))
-
-    check = gradients.check_derivatives(rounded, *examples(4))
-    assert 1e-8 < check.uncertainty < 1e-3
-    assert check.finite_difference.absolute < 1e-3
-
-
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
-def test_values_rounded_so_coarsely_that_small_steps_see_no_change_are_not_believed(dtype):
-    def rounded(z, p):
-        return -jnp.sum(p * jax.nn.log_softmax(z.astype(dtype)).astype(z.dtype))
-
-    check = gradients.check_derivatives(rounded, *examples(4))
-    assert check.uncertainty > jnp.finfo(dtype).eps
-    assert check.finite_difference.absolute < check.uncertainty
-
-
-def test_a_nan_is_the_largest_difference():
-    check = gradients.check_derivatives(
-        lambda z, p: jnp.sum(jnp.where(z > 0, jnp.sqrt(z), 0.0)), np.array([1.0, -1.0]), np.ones(2)
-    )
-    assert tuple(map(int, check.finite_difference.entry)) == (1,)
-    assert np.isnan(check.finite_difference.absolute)
-
-
-def test_checks_can_be_jitted_and_mapped():
-    logits, targets = map(single, examples(2, 3))
-    expected = compiled(gradients.logit_gradient, brier_score, logits, targets)
-
-    def check(z, p):
-        return gradients.check_derivatives(
-            brier_score, z, p, closed_form=lambda z, p: jax.grad(brier_score)(z, p)
-        )
-
-    for transformed in (check, jax.vmap(check)):
-        received = jax.tree.map(np.asarray, jax.jit(transformed)(logits, targets))
-        assert received.gradient.dtype == np.float32
-        np.testing.assert_allclose(received.gradient, expected, rtol=1e-4, atol=1e-6)
-        assert np.all(received.finite_difference.relative < 1e-11)
-        assert received.closed_form is not None
-        assert np.all(received.closed_form.relative < 1e-13)
-
-
-def test_bad_checks_are_refused():
-    with pytest.raises(ValueError, match="same shape"):
-        gradients.check_derivatives(cross_entropy, np.ones(3), np.ones(2))
-    with pytest.raises(TypeError, match="floating"):
-        gradients.check_derivatives(cross_entropy, np.arange(3), np.ones(3))
-    with pytest.raises(ValueError, match="must be a scalar"):
-        gradients.check_derivatives(lambda z, p: z, np.ones(3), np.ones(3))
-    with pytest.raises(ValueError, match=r"closed form.*shape \(3,\).*returned shape \(\)"):
-        gradients.check_derivatives(
-            cross_entropy, np.ones(3), np.ones(3), closed_form=cross_entropy
-        )

@@ -1,6 +1,7 @@
 """What `import jaxent` promises, and what is promised in README.md and pyproject.toml."""
 
 import ast
+import graphlib
 import importlib
 import inspect
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,16 @@ from jaxent.__main__ import main
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "jaxent"
-MODULES = sorted(path.stem for path in PACKAGE.glob("[!_]*.py"))
+SOURCES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for folder in ("jaxent", "experiments", "tests")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+}
+MODULES = [
+    name.removeprefix("jaxent.")
+    for name in sorted(SOURCES)
+    if name.startswith("jaxent.") and not re.search(r"\._", name)
+]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 every_module = pytest.mark.parametrize("module", MODULES)
@@ -38,14 +49,14 @@ def run(script):
 
 
 def public_members(module):
-    """The functions and classes that a module defines under a public name."""
+    """The functions and classes of a public module, its own or of its private files."""
     module = importlib.import_module(f"jaxent.{module}")
     return {
         name: member
         for name, member in vars(module).items()
         if not name.startswith("_")
         and (inspect.isfunction(member) or inspect.isclass(member))
-        and member.__module__ == module.__name__
+        and re.fullmatch(rf"{module.__name__}(\._\w+)?", member.__module__)
     }
 
 
@@ -90,33 +101,103 @@ def test_computing_does_not_load_matplotlib(module):
 
 
 def test_modules_are_attributes_of_the_package():
-    assert sorted(jaxent.__all__) == MODULES
-    assert set(MODULES) < set(dir(jaxent))
+    assert sorted(jaxent.__all__) == [module for module in MODULES if "." not in module]
+    assert set(jaxent.__all__) < set(dir(jaxent))
     for module in MODULES:
-        assert getattr(jaxent, module) is importlib.import_module(f"jaxent.{module}")
+        parent, _, name = f"jaxent.{module}".rpartition(".")
+        assert getattr(importlib.import_module(parent), name) is importlib.import_module(
+            f"jaxent.{module}"
+        )
     with pytest.raises(AttributeError, match="module 'jaxent' has no attribute 'utils'"):
         jaxent.utils  # noqa: B018
 
 
-def imported_modules(module):
-    """The modules of ours that this one's source imports anywhere."""
-    received = set()
-    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == "jaxent":
-            received |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("jaxent."):
-            received.add((node.module or "").removeprefix("jaxent."))
-    return received
+# Borders
+
+OF_THE_PACKAGE = [name for name in SOURCES if name.startswith("jaxent.")]
+OF_LIBRARIES = {"_replace", "_asdict", "_fields", "_make", "_triangulation"}
+
+# A module imports modules that stand before its own, and no other.
+ORDER = ["_words", "_arguments", "_files", "theory", "_examples", "_softmax", "_sigmoid"]
+ORDER += ["_differences", "_kernels", "losses", "information", "gradients", "curvature"]
+ORDER += ["derivatives", "descent", "_catalogue", "cards", "plots", "_table", "_javascript"]
+ORDER += ["portraits", "pages", "_specification", "__main__"]
 
 
-@every_module
-def test_imports_point_one_way_and_no_instrument_knows_a_loss(module):
-    order = ["_files", "_arguments", "_softmax", "information", "losses", "theory"]
-    order += ["gradients", "curvature", "descent", "cards", "plots"]
-    order += ["_catalogue", "portraits", "_javascript", "pages"]
-    imported = imported_modules(module)
-    assert imported <= set(order[: order.index(module)])
-    assert not imported & {"information", "losses", "theory"}
+@cache
+def nodes(name):
+    return list(ast.walk(ast.parse(SOURCES[name].read_text())))
+
+
+def imports(name, *, of_types=True):
+    """(module, names) of every import in a source; of_types: also those for annotations only."""
+    annotating = {
+        id(inner)
+        for node in nodes(name)
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+        for inner in node.body
+    }
+    for node in nodes(name):
+        if id(node) in annotating and not of_types:
+            continue
+        if isinstance(node, ast.ImportFrom):
+            yield node.module or "", [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, []) for alias in node.names)
+
+
+def imported_sources(name, **which):
+    """Our own modules that a source imports anywhere."""
+    for module, names in imports(name, **which):
+        inner = {f"{module}.{one}" for one in names} & set(SOURCES)
+        yield from inner or {module} & set(SOURCES)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_no_private_name_leaves_its_module(name):
+    """Neither by `from module import _name` nor by `anything._name`; make the name public in a
+    private module instead, where both can import it."""
+    own = {node.name for node in nodes(name) if hasattr(node, "name")}
+    own |= {node.id for node in nodes(name) if isinstance(node, ast.Name)}
+    own |= {node.arg for node in nodes(name) if isinstance(node, ast.arg)}
+    attributes = [node for node in nodes(name) if isinstance(node, ast.Attribute)]
+    own |= {node.attr for node in attributes if isinstance(node.ctx, ast.Store)}
+    used = {node.attr for node in attributes} - own
+    imported = set()
+    for module, names in imports(name):
+        if module.split(".")[0] in ("jaxent", "experiments", "tests"):
+            imported |= {one for one in names if f"{module}.{one}" not in SOURCES}
+    private = {one for one in used | imported if re.match("_[^_]", one)} - OF_LIBRARIES
+    assert not private, f"{name} uses private names of other modules: {sorted(private)}"
+
+
+@pytest.mark.parametrize("name", OF_THE_PACKAGE)
+def test_imports_point_one_way(name):
+    room = name.split(".")[1]
+    for module in imported_sources(name):
+        if module != "jaxent" and (other := module.split(".")[1]) != room:
+            assert other in ORDER[: ORDER.index(room)], f"{name} may not import {module}: see ORDER"
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = {name: set(imported_sources(name, of_types=False)) for name in SOURCES}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the way
+
+
+@pytest.mark.parametrize("name", OF_THE_PACKAGE)
+def test_no_instrument_knows_a_loss(name):
+    room = name.split(".")[1]
+    if room not in ("losses", "_catalogue", "_specification", "__main__", "theory"):
+        known = {module.split(".")[1] for module in imported_sources(name) if "." in module}
+        assert not known & {"information", "losses", "theory"}, f"{name} takes losses as arguments"
+
+
+def test_no_file_holds_two_ideas():
+    limits = {".py": 700, ".js": 250}
+    for path in PACKAGE.rglob("*"):
+        if limit := limits.get(path.suffix):
+            lines = len(path.read_text().splitlines())
+            assert lines <= limit, f"{path.relative_to(ROOT)} has {lines} lines, over {limit}"
 
 
 # What is public
@@ -126,6 +207,9 @@ def test_imports_point_one_way_and_no_instrument_knows_a_loss(module):
 def test_what_is_public_is_said_by_the_name_alone(module):
     assert not hasattr(importlib.import_module(f"jaxent.{module}"), "__all__")
     assert public_members(module)
+
+
+SECTIONS = ["Attributes", "Args", "Returns", "Raises", "Example", "References"]
 
 
 @every_module
@@ -139,6 +223,23 @@ def test_every_public_function_is_documented_with_an_example(module):
             assert re.search(r"^Example:$", documentation, re.MULTILINE), name
             assert ">>>" in documentation, name
             assert "Args" in documentation, name
+
+
+@pytest.mark.parametrize("name", OF_THE_PACKAGE)
+def test_docstrings_speak_one_dialect(name):
+    """Sections have these names and this order; an entry is `name: text` or `Error: condition`."""
+    for node in nodes(name):
+        if not isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef):
+            continue
+        documentation = ast.get_docstring(node) or ""
+        where = f"{name}.{getattr(node, 'name', '')}"
+        heads = re.findall(r"^([A-Z][A-Za-z, ]*):\n(?= )", documentation, re.MULTILINE)
+        assert heads == [head for head in SECTIONS if head in heads], f"{where}: {heads}"
+        for head in {"Attributes", "Args", "Raises"} & set(heads):
+            (section,) = re.findall(rf"^{head}:\n((?: .*\n?|\n)*)", documentation, re.MULTILINE)
+            for entry in re.findall(r"^ {4}(\S.*)$", section, re.MULTILINE):
+                assert re.match(r"[\w*., ]+: \S|As |Whatever ", entry), f"{where}: {entry}"
+                assert not re.match(r"[\w*., ]+: If ", entry), f"{where}: no If in {entry}"
 
 
 def test_one_name_has_one_path():

@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from tabulate import tabulate
 
 from jaxent import descent, losses
 
@@ -198,11 +199,12 @@ def report(processes):
     packages = ["jax", "optax", *(["torch"] if TORCH else [])]
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     yield f"{versions}; float32, CPU, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+    def table(heading, rows):
+        return "\n" + tabulate(rows, heading, tablefmt="github", disable_numparse=True)
+
     for what in ("value and gradient", "value"):
-        yield ""
-        heading = [f"{what}: time over time", *(f"{rows} × {columns}" for rows, columns in SHAPES)]
-        yield "| " + " | ".join(heading) + " |"
-        yield "|---" * len(heading) + "|"
+        lines = []
         for name in PAIRS:
             for column, label in (("ratio", name), ("torch", "— torch over the same")):
                 cells = []
@@ -214,17 +216,18 @@ def report(processes):
                     took = median_of(processes, "losses", key, "ms")
                     cells.append(f"{ratio:.2f}" + (f" ({took:.3g} ms)" * (column == "ratio")))
                 else:
-                    yield "| " + " | ".join([label, *cells]) + " |"
-    yield ""
-    yield "| an eager call on [32, 10] | µs more than a jitted call of the other |"
-    yield "|---|---|"
-    for name in PAIRS:
-        yield f"| {name} | {median_of(processes, 'calls', name):+.1f} |"
-    yield ""
+                    lines.append([label, *cells])
+        shapes = [f"{rows} × {columns}" for rows, columns in SHAPES]
+        yield table([f"{what}: time over time", *shapes], lines)
+    yield table(
+        ["an eager call on [32, 10]", "µs more than a jitted call of the other"],
+        [[name, f"{median_of(processes, 'calls', name):+.1f}"] for name in PAIRS],
+    )
     share = median_of(processes, "descent")
-    yield "| 10,000 steps of Adam on three logits | time over time |"
-    yield "|---|---|"
-    yield f"| `descent.fit` / Python loop over a jitted step | 1/{1 / share:.0f} |"
+    yield table(
+        ["10,000 steps of Adam on three logits", "time over time"],
+        [["`descent.fit` / Python loop over a jitted step", f"1/{1 / share:.0f}"]],
+    )
 
 
 def main():

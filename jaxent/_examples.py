@@ -1,0 +1,180 @@
+"""A loss that was handed in, called on one example at a time.
+
+Every module that examines a loss calls ``loss(logits, targets)`` on one example, [C] and [C], and
+maps that call over leading axes. This module holds the code that all of them share: the type of
+such a loss, the mapping, and the few things that are found out about a loss by calling it.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxent import _arguments as arguments
+
+Loss: TypeAlias = Callable[[Array, Array], Array]
+"""``loss(logits, targets)``: of one example, [C] and [C], a scalar."""
+
+# What runs for milliseconds is not worth the seconds of compiling it well.
+jit_quickly = partial(
+    jax.jit,
+    compiler_options={"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False},
+)
+
+
+# One example at a time
+
+
+def as_examples(logits: ArrayLike, targets: ArrayLike) -> tuple[Array, Array]:
+    """Logits and targets as floating arrays of one shape, [..., C].
+
+    Raises:
+        TypeError: the logits are not floating point.
+        ValueError: the shapes differ, or there is no axis of classes.
+    """
+    logits = arguments.as_floating(logits, "logits")
+    targets = arguments.as_real(targets, "targets")
+    if logits.ndim == 0:
+        raise ValueError("logits must have a last axis of classes, but their shape is ().")
+    arguments.check_same_shape(logits, targets, "logits", "targets")
+    if not jnp.issubdtype(targets.dtype, jnp.floating):
+        targets = targets.astype(logits.dtype)
+    return logits, targets
+
+
+def of_each_example(
+    transformation: Callable[[Loss], Callable[[Array, Array], Any]],
+    loss: Loss,
+    logits: Array,
+    targets: Array,
+) -> Any:
+    """What `transformation` (jax.grad, jax.hessian, …) makes of the loss, at every example."""
+
+    def value(z: Array, p: Array) -> Array:
+        result = loss(z, p)
+        shape = getattr(result, "shape", () if isinstance(result, int | float) else None)
+        if shape != ():
+            returned = f"a {type(result).__name__}" if shape is None else f"shape {shape}"
+            raise ValueError(
+                f"The loss of one example, logits and targets of shape {z.shape}, must be a "
+                f"scalar, but this loss returned {returned}."
+            )
+        return result
+
+    return over_leading_axes(transformation(value), logits, targets)
+
+
+def over_leading_axes(
+    function: Callable[[Array, Array], Any], logits: Array, targets: Array
+) -> Any:
+    for _ in logits.shape[:-1]:
+        function = jax.vmap(function)
+    return function(logits, targets)
+
+
+def forward_mode(
+    function: Callable[..., Array], otherwise: Callable[..., Any]
+) -> Callable[..., Any]:
+    """`jax.jacfwd(function)`, or `otherwise` where a custom_vjp forbids forward mode."""
+
+    def derivative(*operands: Array) -> Any:
+        try:
+            return jax.jacfwd(function)(*operands)
+        except TypeError:  # JAX's for a custom_vjp; any other comes again from `otherwise`
+            return otherwise(*operands)
+
+    return derivative
+
+
+def readings(result: Any) -> Any:
+    """The arrays of a result as NumPy arrays; inside a transformation, as JAX can use them there.
+
+    A JAX array of float64 cannot be computed with where x64 is off: its sum is float32 and a
+    warning, its argmax an error.
+    """
+    if any(arguments.is_traced(x) for x in jax.tree.leaves(result)):
+        return jax.tree.map(lambda x: x.astype(jax.dtypes.canonicalize_dtype(x.dtype)), result)
+    return jax.tree.map(np.asarray, result)
+
+
+# What a loss reads, and how it rounds
+
+
+def shift_changes(
+    values: Callable[[np.ndarray, np.ndarray], Any], logits: np.ndarray, targets: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """How much a loss changes when one number is added to all logits, which Q does not feel.
+
+    Two numbers are tried, −1 and 4, since a parabola may return to its value after one. Logits
+    that are multiples of ¼ are shifted exactly.
+
+    Args:
+        values: the loss of many examples, [N, C] and [N, C] to [N]. Where that depends on a traced
+            array, there is nothing to look at, and no change is reported.
+        logits, targets: the examples, [N, C].
+
+    Returns:
+        The larger change of each example, relative to its loss where that is above 1, [N]; and up
+        to which change the loss is one of Q = softmax(logits) alone. An unshifted log Σ exp, which
+        is such a loss though a careless one, stays well below 64 ulp.
+    """
+    shifts = np.array([0.0, -1.0, 4.0])
+    shifted = (logits + shifts[:, None, None]).reshape(-1, logits.shape[-1])
+    found = values(shifted, np.tile(targets, (len(shifts), 1)))
+    tolerance = max(1e-6, 64 * float(jnp.finfo(found.dtype).eps))
+    if arguments.is_traced(found):
+        return np.zeros(len(logits)), tolerance
+    original, *others = np.asarray(found, np.float64).reshape(len(shifts), -1)
+    changes = np.abs(np.array(others) - original) / np.maximum(1, np.abs(original))
+    return changes.max(0), tolerance
+
+
+def raw_logits_change(values: Callable[[np.ndarray, np.ndarray], Any], num_classes: int) -> float:
+    """The change by a shift of a loss that reads raw logits; 0 for a loss of Q = softmax(logits).
+
+    Args:
+        values: as for `shift_changes`.
+        num_classes: C.
+    """
+    labels = np.arange(min(num_classes, 3))
+    levels = (np.arange(num_classes) * 5 % 9 - 4) / 4
+    logits = np.tile(levels, (len(labels), 1))
+    changes, tolerance = shift_changes(values, logits, np.eye(num_classes)[labels])
+    return float(changes.max()) if changes.max() > tolerance else 0.0
+
+
+def precision_of(loss: Loss, num_classes: int) -> np.dtype:
+    """The coarsest floating dtype that a loss of float64 logits rounds to on its way."""
+    example = jax.ShapeDtypeStruct((num_classes,), jnp.float64)
+    roundings = [np.dtype(np.float64), *_roundings(jax.make_jaxpr(loss)(example, example).jaxpr)]
+    return max(roundings, key=lambda dtype: float(jnp.finfo(dtype).eps))
+
+
+def _roundings(jaxpr: Any) -> Iterator[np.dtype]:
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "convert_element_type":
+            dtypes = equation.invars[0].aval.dtype, equation.outvars[0].aval.dtype
+            if all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes):
+                yield dtypes[1]
+        for inner in jax.tree.leaves(
+            list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")
+        ):
+            inner = getattr(inner, "jaxpr", inner)
+            if hasattr(inner, "eqns"):
+                yield from _roundings(inner)
+
+
+# The logits that Q can feel
+
+
+def sum_zero_basis(num_classes: int) -> np.ndarray:
+    """Helmert's basis of 1⊥, [C, C − 1]: column k − 1 is (1, …, 1, −k, 0, …, 0)/√(k(k + 1))."""
+    k = np.arange(1, num_classes)
+    columns = np.triu(np.ones((num_classes, num_classes - 1)))
+    columns[k, k - 1] = -k
+    return columns / np.sqrt(k * (k + 1))
