@@ -20,6 +20,14 @@ from jaxent import _arguments as arguments
 Loss: TypeAlias = Callable[[Array, Array], Array]
 """``loss(logits, targets)``: of one example, [C] and [C], a scalar."""
 
+PYTHON_LOOKS = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.NonConcreteBooleanIndexError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
+"""What JAX raises where Python code of a loss needs to know what is traced."""
+
 # What runs for milliseconds is not worth the seconds of compiling it well.
 jit_quickly = partial(
     jax.jit,

@@ -30,7 +30,7 @@ import jaxent
 from jaxent import _arguments as arguments
 from jaxent import _catalogue, _javascript
 from jaxent import _files as files
-from jaxent._examples import Loss, raw_logits_change
+from jaxent._examples import PYTHON_LOOKS, Loss, raw_logits_change
 
 TITLE = "What does this loss do to my gradients?"
 
@@ -165,7 +165,7 @@ def _reads_raw_logits(loss: Loss) -> bool:
 
         try:
             return one_by_one(jax.jit(loss))
-        except _javascript.PYTHON_LOOKS:
+        except PYTHON_LOOKS:
             return one_by_one(loss)
 
     with jax.enable_x64(True):
