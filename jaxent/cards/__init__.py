@@ -16,7 +16,6 @@ fact is said to be of all labels.
 """
 
 from collections.abc import Callable, Iterable
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
@@ -59,27 +58,24 @@ class LossCard(NamedTuple):
     def long_words(self) -> dict[str, str]:
         """Every fact in words, by what it is about."""
         words = {"classes": str(self.num_classes)}
-        for fact in self._fields[2:]:
-            words |= _FACTS[fact].long_words(self)
+        for fact in self[2:]:
+            words |= fact.long_words(self.invariance.permutation)
         return words
 
     def short_words(self) -> dict[str, str]:
         """The main facts in fewer words, for a picture."""
-        words = {}
-        for fact in self._fields[2:]:
-            words |= _FACTS[fact].short_words(self)
-        return words
+        return {said: words for fact in self[2:] for said, words in fact.short_words().items()}
 
 
 # In the order in which they are measured, as each draws its random points after those before.
-_FACTS: dict[str, ModuleType] = {
-    "invariance": _invariance,
-    "properness": _properness,
-    "noise": _noise,
-    "curvature": _curvature,
-    "push": _push,
-    "escape": _escape,
-    "derivatives": _derivatives,
+_MEASUREMENTS = {
+    "invariance": _invariance.measure,
+    "properness": _properness.measure,
+    "noise": _noise.measure,
+    "curvature": _curvature.measure,
+    "push": _push.measure,
+    "escape": _escape.measure,
+    "derivatives": _derivatives.measure,
 }
 
 
@@ -135,10 +131,10 @@ def card(
     facts: dict[str, Any] = {}
     with jax.enable_x64(True):
         subject = Subject(loss, num_classes, seed)
-        for fact, module in _FACTS.items():
+        for fact, measure in _MEASUREMENTS.items():
             if progress is not None:
                 progress(fact)
-            facts[fact] = module.measure(subject, facts)
+            facts[fact] = measure(subject, facts)
     return LossCard(name or arguments.name_of(loss), num_classes, **facts)
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -12,9 +12,6 @@ from jaxent._examples import sum_zero_basis
 from jaxent._words import distribution, number, short
 from jaxent.cards._measuring import LARGEST_GAP, Subject, in_blocks, softmax, within_gap
 from jaxent.curvature import hessian
-
-if TYPE_CHECKING:
-    from jaxent.cards import LossCard
 
 
 class Curvature(NamedTuple):
@@ -41,6 +38,29 @@ class Curvature(NamedTuple):
     largest_step: float
     least_label: int = 0
     smoothness_label: int = 0
+
+    def long_words(self, alike: bool) -> dict[str, str]:
+        def at(logits: np.ndarray, label: int) -> str:
+            truth = "" if alike else f", truth {label}"
+            return f"at Q = {distribution(softmax(logits))}{truth}"
+
+        jumps = ", where the gradient jumps" if math.isinf(self.smoothness) else ""
+        return {
+            "smoothness L": f"{number(self.smoothness)} "
+            f"{at(self.smoothness_at, self.smoothness_label)}{jumps}",
+            "2/L": number(self.largest_step),
+            "least eigenvalue": f"{number(self.least_eigenvalue)} "
+            f"{at(self.least_at, self.least_label)}",
+            "not convex": f"{100 * self.not_convex_share:.1f} % of the simplex",
+        }
+
+    def short_words(self) -> dict[str, str]:
+        share = self.not_convex_share
+        return {
+            "L, 2/L": f"{short(self.smoothness)}, {short(self.largest_step)}",
+            "least curvature": short(self.least_eigenvalue),
+            "not convex": f"{100 * share:.0f} % of the simplex" if share else "nowhere",
+        }
 
 
 def measure(subject: Subject, earlier: Mapping[str, Any]) -> Curvature:
@@ -154,31 +174,3 @@ def _jump_of_the_gradient(subject: Subject, target: np.ndarray) -> np.ndarray | 
     if jumps.max() > 1e-6 * np.linalg.norm(finite, axis=-1).max():
         return right[jumps.argmax()]
     return None
-
-
-def long_words(card: "LossCard") -> dict[str, str]:
-    curvature = card.curvature
-
-    def at(logits: np.ndarray, label: int) -> str:
-        truth = "" if card.invariance.permutation else f", truth {label}"
-        return f"at Q = {distribution(softmax(logits))}{truth}"
-
-    jumps = ", where the gradient jumps" if math.isinf(curvature.smoothness) else ""
-    return {
-        "smoothness L": f"{number(curvature.smoothness)} "
-        f"{at(curvature.smoothness_at, curvature.smoothness_label)}{jumps}",
-        "2/L": number(curvature.largest_step),
-        "least eigenvalue": f"{number(curvature.least_eigenvalue)} "
-        f"{at(curvature.least_at, curvature.least_label)}",
-        "not convex": f"{100 * curvature.not_convex_share:.1f} % of the simplex",
-    }
-
-
-def short_words(card: "LossCard") -> dict[str, str]:
-    curvature = card.curvature
-    share = curvature.not_convex_share
-    return {
-        "L, 2/L": f"{short(curvature.smoothness)}, {short(curvature.largest_step)}",
-        "least curvature": short(curvature.least_eigenvalue),
-        "not convex": f"{100 * share:.0f} % of the simplex" if share else "nowhere",
-    }

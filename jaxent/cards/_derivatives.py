@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,9 +15,6 @@ from jaxent._examples import Loss, forward_mode, of_each_example
 from jaxent._words import short
 from jaxent.cards._measuring import Subject, in_blocks
 from jaxent.derivatives import verdict
-
-if TYPE_CHECKING:
-    from jaxent.cards import LossCard
 
 
 class Derivatives(NamedTuple):
@@ -43,6 +40,18 @@ class Derivatives(NamedTuple):
     logits: Float[np.ndarray, " classes"]
     targets: Float[np.ndarray, " classes"]
     precision: str = "float64"
+
+    def long_words(self, alike: bool) -> dict[str, str]:
+        return {
+            "derivatives": f"{'yes' if self.right else 'no: WRONG'}, "
+            f"off by {self.finite_difference:.0e} ± {self.uncertainty:.0e}",
+            "rounds to": self.precision,
+        }
+
+    def short_words(self) -> dict[str, str]:
+        precision = "" if self.precision == "float64" else f", in {self.precision}"
+        right = "right" if self.right else f"WRONG by {short(self.finite_difference)}"
+        return {"derivatives": right + precision}
 
 
 def measure(subject: Subject, earlier: Mapping[str, Any]) -> Derivatives:
@@ -88,19 +97,3 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Derivatives:
         targets=targets[worst],
         precision=subject.precision.name,
     )
-
-
-def long_words(card: "LossCard") -> dict[str, str]:
-    derivatives = card.derivatives
-    return {
-        "derivatives": f"{'yes' if derivatives.right else 'no: WRONG'}, "
-        f"off by {derivatives.finite_difference:.0e} ± {derivatives.uncertainty:.0e}",
-        "rounds to": derivatives.precision,
-    }
-
-
-def short_words(card: "LossCard") -> dict[str, str]:
-    derivatives = card.derivatives
-    precision = "" if derivatives.precision == "float64" else f", in {derivatives.precision}"
-    right = "right" if derivatives.right else f"WRONG by {short(derivatives.finite_difference)}"
-    return {"derivatives": right + precision}

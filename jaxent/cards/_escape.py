@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -11,9 +11,6 @@ from scipy.integrate import solve_ivp
 
 from jaxent._words import number, raised, short
 from jaxent.cards._measuring import Subject, least_between
-
-if TYPE_CHECKING:
-    from jaxent.cards import LossCard
 
 _MARGINS = (*range(1, 8), *(m / 2 for m in range(16, 25)))
 _FITTED_MARGINS = (8, 9, 10, 11)
@@ -97,6 +94,17 @@ class EscapeLaw(NamedTuple):
         a, b, k = self.coefficients
         words = {"a": short(a), "b": short(b), "raised": raised(f"{k:.2f}")}
         return self.law + _FORMS[self.law].short.format(**words)
+
+    def long_words(self, alike: bool) -> dict[str, str]:
+        times = dict(zip(self.margins, self.times, strict=True))
+        return {
+            "escape": self.in_words(),
+            "off the law by at most": "–" if self.law == "never" else f"{self.left_out_error:.0e}",
+            **{f"time from {m:g} behind": number(times[m]) for m in (4.0, 12.0) if m in times},
+        }
+
+    def short_words(self) -> dict[str, str]:
+        return {"escape": self.in_short()}
 
 
 def measure(subject: Subject, earlier: Mapping[str, Any]) -> EscapeLaw:
@@ -246,17 +254,3 @@ def _law(margins: np.ndarray, times: np.ndarray) -> EscapeLaw:
         (fit(law) for law in (*laws, "power", "exponential")),
         key=lambda escape: escape.left_out_error,
     )
-
-
-def long_words(card: "LossCard") -> dict[str, str]:
-    escape = card.escape
-    times = dict(zip(escape.margins, escape.times, strict=True))
-    return {
-        "escape": escape.in_words(),
-        "off the law by at most": "–" if escape.law == "never" else f"{escape.left_out_error:.0e}",
-        **{f"time from {m:g} behind": number(times[m]) for m in (4.0, 12.0) if m in times},
-    }
-
-
-def short_words(card: "LossCard") -> dict[str, str]:
-    return {"escape": card.escape.in_short()}

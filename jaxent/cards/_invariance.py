@@ -1,7 +1,7 @@
 """What a loss does not notice, and what it does not stand."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -9,9 +9,6 @@ from jaxtyping import Float
 from jaxent._examples import shift_changes
 from jaxent._words import distribution
 from jaxent.cards._measuring import Subject
-
-if TYPE_CHECKING:
-    from jaxent.cards import LossCard
 
 
 class Invariance(NamedTuple):
@@ -41,6 +38,25 @@ class Invariance(NamedTuple):
     not_finite_at: Float[np.ndarray, " classes"] | None
     not_finite_label: int | None
     soft_targets: Literal["accepted", "ignored", "refused"]
+
+    def long_words(self, alike: bool) -> dict[str, str]:
+        def yes_or(holds: bool, otherwise: str) -> str:
+            return "yes" if holds else f"no: {otherwise}"
+
+        at = self.not_finite_at
+        return {
+            "same after a shift": yes_or(self.shift, f"changes by {self.shift_change:.1g}"),
+            "same after renumbering": yes_or(
+                self.permutation, f"changes by {self.permutation_change:.1g}"
+            ),
+            "finite 1,000 logits out": "yes"
+            if at is None
+            else f"no: not at z = {distribution(at)}, truth {self.not_finite_label}",
+            "soft targets": self.soft_targets,
+        }
+
+    def short_words(self) -> dict[str, str]:
+        return {"soft targets": self.soft_targets}
 
 
 def measure(subject: Subject, earlier: Mapping[str, Any]) -> Invariance:
@@ -92,26 +108,3 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Invariance:
         not_finite_label=not_finite_label,
         soft_targets=soft_targets,
     )
-
-
-def long_words(card: "LossCard") -> dict[str, str]:
-    invariance = card.invariance
-
-    def yes_or(holds: bool, otherwise: str) -> str:
-        return "yes" if holds else f"no: {otherwise}"
-
-    at = invariance.not_finite_at
-    return {
-        "same after a shift": yes_or(invariance.shift, f"changes by {invariance.shift_change:.1g}"),
-        "same after renumbering": yes_or(
-            invariance.permutation, f"changes by {invariance.permutation_change:.1g}"
-        ),
-        "finite 1,000 logits out": "yes"
-        if at is None
-        else f"no: not at z = {distribution(at)}, truth {invariance.not_finite_label}",
-        "soft targets": invariance.soft_targets,
-    }
-
-
-def short_words(card: "LossCard") -> dict[str, str]:
-    return {"soft targets": card.invariance.soft_targets}

@@ -82,7 +82,7 @@ class Subject:
             values, gradients = self.evaluate(z, target)
             return values[0], gradients[0]
 
-        return least(value_and_gradient, np.zeros(self.num_classes))[1]
+        return local_minimum(value_and_gradient, np.zeros(self.num_classes))[1]
 
 
 def in_blocks(function: Callable, num_classes: int, results_per_row: int = 1) -> Callable:
@@ -139,7 +139,7 @@ def _over_the_simplex(num_classes: int, random: np.random.Generator) -> np.ndarr
     return within_gap(np.log(np.maximum(q, 1e-300)))
 
 
-def least(
+def local_minimum(
     value_and_gradient: Callable[[np.ndarray], tuple[float, np.ndarray]], start: np.ndarray
 ) -> tuple[float, np.ndarray]:
     """A local minimum among logits that are not endlessly far apart, and where it is."""

@@ -2,16 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from jaxent._words import number, short
 from jaxent.cards._measuring import Subject, within_gap
-
-if TYPE_CHECKING:
-    from jaxent.cards import LossCard
 
 
 class Noise(NamedTuple):
@@ -44,6 +41,18 @@ class Noise(NamedTuple):
     least_sum_at: Float[np.ndarray, " classes"]
     most_sum: float
     most_sum_at: Float[np.ndarray, " classes"]
+
+    def long_words(self, alike: bool) -> dict[str, str]:
+        bounds = f"{number(self.least)} to {number(self.most)}"
+        sums = f"{number(self.least_sum)} to {number(self.most_sum)}"
+        return {
+            "range": bounds if self.bounded else f"{bounds}, not bounded",
+            "sum over labels": f"{sums}{', constant' if self.symmetric else ''}",
+        }
+
+    def short_words(self) -> dict[str, str]:
+        symmetric = ", symmetric" if self.symmetric else ""
+        return {"range": f"{short(self.least)} to {short(self.most)}{symmetric}"}
 
 
 def measure(subject: Subject, earlier: Mapping[str, Any]) -> Noise:
@@ -85,19 +94,3 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Noise:
         most_sum=float(sums.max()) if bounded else math.inf,
         most_sum_at=points[finite][sums.argmax()],
     )
-
-
-def long_words(card: "LossCard") -> dict[str, str]:
-    noise = card.noise
-    bounds = f"{number(noise.least)} to {number(noise.most)}"
-    sums = f"{number(noise.least_sum)} to {number(noise.most_sum)}"
-    return {
-        "range": bounds if noise.bounded else f"{bounds}, not bounded",
-        "sum over labels": f"{sums}{', constant' if noise.symmetric else ''}",
-    }
-
-
-def short_words(card: "LossCard") -> dict[str, str]:
-    noise = card.noise
-    symmetric = ", symmetric" if noise.symmetric else ""
-    return {"range": f"{short(noise.least)} to {short(noise.most)}{symmetric}"}

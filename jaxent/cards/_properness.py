@@ -2,17 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from jaxent._words import distribution, short
-from jaxent.cards._measuring import LARGEST_GAP, Subject, least_between, softmax
-from jaxent.cards._measuring import least as least_from
-
-if TYPE_CHECKING:
-    from jaxent.cards import LossCard
+from jaxent.cards._measuring import LARGEST_GAP, Subject, least_between, local_minimum, softmax
 
 
 class Properness(NamedTuple):
@@ -36,6 +32,23 @@ class Properness(NamedTuple):
     target: Float[np.ndarray, " classes"]
     minimizer: Float[np.ndarray, " classes"]
     minimizer_q: Float[np.ndarray, " classes"]
+
+    def long_words(self, alike: bool) -> dict[str, str]:
+        if self.proper:
+            proper = "strictly" if self.strict else "yes, not strictly"
+        else:
+            proper = (
+                f"no: at P = {distribution(self.target)} "
+                f"least at {'Q' if self.link == 'softmax' else 'z'} = "
+                f"{distribution(self.minimizer_q)}"
+            )
+        return {"proper": proper, "link": self.link}
+
+    def short_words(self) -> dict[str, str]:
+        if not self.proper:
+            return {"proper": f"no, by {short(self.worst_excess)}"}
+        link = {"softmax": "q = softmax(z)", "identity": "q = z"}[self.link]
+        return {"proper": f"{'strictly' if self.strict else 'yes'}, {link}"}
 
 
 def measure(subject: Subject, earlier: Mapping[str, Any]) -> Properness:
@@ -71,10 +84,10 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Properness:
                 )
                 at_p = at_p + offset
             value_at_p, _ = expected(at_p)
-            from_afar = least_from(expected, points[np.argmin(values @ p)])
-            least, minimizer = min(
-                (value_at_p, at_p), least_from(expected, at_p), from_afar, key=lambda pair: pair[0]
-            )
+            from_afar = local_minimum(expected, points[np.argmin(values @ p)])
+            from_p = local_minimum(expected, at_p)
+            candidates = [(value_at_p, at_p), from_p, from_afar]
+            least, minimizer = min(candidates, key=lambda pair: pair[0])
             if expected(1e3 * minimizer)[0] < least - 1e-6 * abs(least):
                 least = -math.inf
             excess = value_at_p - least
@@ -94,24 +107,3 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Properness:
         return by_identity
     by_softmax = judged("softmax")
     return by_softmax if by_softmax.proper else by_identity
-
-
-def long_words(card: "LossCard") -> dict[str, str]:
-    properness = card.properness
-    if properness.proper:
-        proper = "strictly" if properness.strict else "yes, not strictly"
-    else:
-        proper = (
-            f"no: at P = {distribution(properness.target)} "
-            f"least at {'Q' if properness.link == 'softmax' else 'z'} = "
-            f"{distribution(properness.minimizer_q)}"
-        )
-    return {"proper": proper, "link": properness.link}
-
-
-def short_words(card: "LossCard") -> dict[str, str]:
-    properness = card.properness
-    if not properness.proper:
-        return {"proper": f"no, by {short(properness.worst_excess)}"}
-    link = {"softmax": "q = softmax(z)", "identity": "q = z"}[properness.link]
-    return {"proper": f"{'strictly' if properness.strict else 'yes'}, {link}"}

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -12,9 +12,6 @@ from jaxtyping import Float
 from jaxent._examples import Loss, jit_quickly
 from jaxent._words import number, raised, short
 from jaxent.cards._measuring import LARGEST_GAP, Subject, least_between, within_gap
-
-if TYPE_CHECKING:
-    from jaxent.cards import LossCard
 
 # Where the gradient is asked whether it has vanished: e⁻³⁰⁰ is 1e-130, and still a number.
 _FAR_GAP = 300.0
@@ -45,6 +42,34 @@ class Push(NamedTuple):
     mistake_margin: float
     vanishes: tuple[str, ...]
     vanishes_at: tuple[Float[np.ndarray, " classes"], ...]
+
+    def long_words(self, alike: bool) -> dict[str, str]:
+        near_0 = self.largest_at < 1e-8
+        where = "towards p_true = 0" if near_0 else f"at p_true = {number(self.largest_at)}"
+        power = "unknown" if math.isnan(self.uniform_power) else f"{self.uniform_power + 0.0:.2f}"
+        return {
+            "largest push": f"{number(self.largest_norm)} {where}",
+            "push at the uniform start": f"{number(self.uniform_norm)}, ~ C^{power}",
+            f"push {self.mistake_margin:g} logits behind": number(self.mistake_norm),
+            "vanishes at": ", ".join(self.vanishes) or "no point found",
+        }
+
+    def short_words(self) -> dict[str, str]:
+        at = f"= {short(self.largest_at)}"
+        if not 1e-6 < self.largest_at < 1 - 1e-6:
+            at = f"→ {self.largest_at:.0f}"
+        places = ", ".join(self.vanishes) or "nowhere"
+        for longer, shorter in (
+            ("right corner, wrong corners", "all corners"),
+            ("far edge, near edges", "all edges"),
+        ):
+            places = places.replace(longer, shorter)
+        return {
+            "largest push": f"{short(self.largest_norm)} at p_true {at}",
+            "push, uniform q": short(self.uniform_norm) + _power_of_classes(self.uniform_power),
+            f"push, {self.mistake_margin:g} behind": short(self.mistake_norm),
+            "push fades at": places,
+        }
 
 
 def measure(subject: Subject, earlier: Mapping[str, Any]) -> Push:
@@ -128,38 +153,6 @@ def _uniform_power(loss: Loss) -> float:
     except Exception:  # written for a certain number of classes, it may raise anything
         return math.nan
     return math.log(ends[1] / ends[0], many / few) if all(ends) else math.nan
-
-
-def long_words(card: "LossCard") -> dict[str, str]:
-    push = card.push
-    near_0 = push.largest_at < 1e-8
-    where = "towards p_true = 0" if near_0 else f"at p_true = {number(push.largest_at)}"
-    power = "unknown" if math.isnan(push.uniform_power) else f"{push.uniform_power + 0.0:.2f}"
-    return {
-        "largest push": f"{number(push.largest_norm)} {where}",
-        "push at the uniform start": f"{number(push.uniform_norm)}, ~ C^{power}",
-        f"push {push.mistake_margin:g} logits behind": number(push.mistake_norm),
-        "vanishes at": ", ".join(push.vanishes) or "no point found",
-    }
-
-
-def short_words(card: "LossCard") -> dict[str, str]:
-    push = card.push
-    at = f"= {short(push.largest_at)}"
-    if not 1e-6 < push.largest_at < 1 - 1e-6:
-        at = f"→ {push.largest_at:.0f}"
-    places = ", ".join(push.vanishes) or "nowhere"
-    for longer, shorter in (
-        ("right corner, wrong corners", "all corners"),
-        ("far edge, near edges", "all edges"),
-    ):
-        places = places.replace(longer, shorter)
-    return {
-        "largest push": f"{short(push.largest_norm)} at p_true {at}",
-        "push, uniform q": short(push.uniform_norm) + _power_of_classes(push.uniform_power),
-        f"push, {push.mistake_margin:g} behind": short(push.mistake_norm),
-        "push fades at": places,
-    }
 
 
 def _power_of_classes(power: float) -> str:
