@@ -20,8 +20,8 @@ from jaxtyping import Bool, Float, Int
 from scipy import stats
 
 from jaxent import losses
+from jaxent._examples import Loss
 
-Loss = Callable[[Array, Array], Array]
 AnyArray = Array | np.ndarray
 Layers = Sequence[tuple[ArrayLike, ArrayLike]]
 """Weights [inputs, outputs] and biases [outputs] of a network, the last layer gives the logits."""

@@ -81,10 +81,10 @@ from experiments import _colours as colours
 from experiments._claims import Finding, Picture, Progress, Relation, Row, claim, prediction
 from experiments._training import bootstrap
 from jaxent import descent, losses, theory
+from jaxent._examples import Loss
 
 CROSS_ENTROPY = losses.sigmoid_binary_cross_entropy
 SQUARED_ERROR = losses.sigmoid_squared_error
-Loss = Callable[[Array, Array], Array]
 NAMES = ("cross-entropy", "squared error")
 COLOURS = {"cross-entropy": colours.CROSS_ENTROPY, "squared error": colours.SQUARED_ERROR}
 SMOOTHNESS = {

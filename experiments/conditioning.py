@@ -53,10 +53,10 @@ from matplotlib.figure import Figure
 from experiments import _colours as colours
 from experiments._claims import Finding, Picture, Progress, Row, claim, prediction
 from jaxent import descent, losses, theory
+from jaxent._examples import Loss
 
 CROSS_ENTROPY = losses.softmax_cross_entropy
 SQUARED_ERROR = losses.softmax_brier_score
-Loss = Callable[[Array, Array], Array]
 
 SECONDS = 4
 CLASSES, MARKERS = (3, 5, 10), "^so"

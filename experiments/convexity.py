@@ -63,10 +63,10 @@ from scipy.special import softmax
 from experiments import _colours as colours
 from experiments._claims import Finding, Picture, Progress, Row, claim, prediction
 from jaxent import curvature, descent, losses, plots, theory
+from jaxent._examples import Loss
 
 CROSS_ENTROPY = losses.softmax_cross_entropy
 SQUARED_ERROR = losses.softmax_brier_score
-Loss = Callable[[Array, Array], Array]
 
 CERTAIN, SOFT, UNIFORM = (1.0, 0.0, 0.0), (0.6, 0.3, 0.1), (1 / 3, 1 / 3, 1 / 3)
 TARGETS = {3: (CERTAIN, SOFT, UNIFORM), 4: ((1.0, 0.0, 0.0, 0.0), (0.4, 0.3, 0.2, 0.1))}

@@ -84,6 +84,7 @@ from scipy.special import softmax
 from experiments import _colours as colours
 from experiments._claims import Finding, Picture, Progress, Row, claim, prediction
 from jaxent import descent, gradients, losses, theory
+from jaxent._examples import Loss
 
 CROSS_ENTROPY = losses.softmax_cross_entropy
 SQUARED_ERROR = losses.softmax_brier_score
@@ -93,7 +94,6 @@ GENERALIZED_CROSS_ENTROPY = losses.generalized_cross_entropy
 MILD_GENERALIZED_CROSS_ENTROPY = partial(losses.generalized_cross_entropy, exponent=0.5)
 ABSOLUTE_ERROR = losses.softmax_mean_absolute_error
 FOCAL_LOSS = losses.softmax_focal_loss
-Loss = Callable[[Array, Array], Array]
 
 LEARNING_RATE = 0.1
 CLASSES = 2, 3, 10

@@ -54,10 +54,10 @@ from scipy.special import softmax
 from experiments import _colours as colours
 from experiments._claims import Finding, Picture, Progress, Row, claim, prediction
 from jaxent import descent, information, losses, plots, theory
+from jaxent._examples import Loss
 
 CROSS_ENTROPY = losses.softmax_cross_entropy
 SQUARED_ERROR = losses.softmax_brier_score
-Loss = Callable[[Array, Array], Array]
 Optimizer = Callable[[Array, Array], optax.GradientTransformation]
 
 SECONDS = 4

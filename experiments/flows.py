@@ -73,11 +73,11 @@ from scipy.special import softmax
 from experiments import _colours as colours
 from experiments._claims import Finding, Picture, Progress, Row, claim, prediction
 from jaxent import descent, gradients, losses, plots, theory
+from jaxent._examples import Loss
 
 CROSS_ENTROPY = losses.softmax_cross_entropy
 SQUARED_ERROR = losses.softmax_brier_score
 SQUARED_ERROR_ON_LOGITS = losses.logit_squared_error
-Loss = Callable[[Array, Array], Array]
 Gradient = Callable[[Loss, Array, Array], Array]
 Velocity = Callable[[Array, Array], Array]
 

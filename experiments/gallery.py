@@ -54,7 +54,7 @@ Predictions:
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 import jax
@@ -66,12 +66,12 @@ from jax.typing import ArrayLike
 from experiments import _colours as colours
 from experiments._claims import Finding, Picture, Progress, Row, claim
 from jaxent import cards, gradients, losses, portraits, theory
+from jaxent._examples import Loss
 from jaxent.cards import LossCard
 
 CROSS_ENTROPY = losses.softmax_cross_entropy
 SQUARED_ERROR = losses.softmax_brier_score
 BINARY_CROSS_ENTROPY = losses.sigmoid_binary_cross_entropy
-Loss = Callable[[Array, Array], Array]
 
 CLIP = 1e-7
 BEHIND = 12.0

@@ -86,13 +86,13 @@ from experiments import _colours as colours
 from experiments._claims import Finding, Picture, Progress, Relation, Row, claim, prediction
 from experiments._training import bootstrap
 from jaxent import losses, theory
+from jaxent._examples import Loss
 
 SECONDS = 12
 
 CROSS_ENTROPY = losses.softmax_cross_entropy
 LOGIT_SQUARED_ERROR = losses.logit_squared_error
 SQUARED_ERROR = losses.softmax_brier_score
-Loss = Callable[[Array, Array], Array]
 
 DISTANCES = (1.0, 2.0, 3.0, 4.0)
 EFRON_REPORTS = (0.9949, 0.8992, 0.6410, 0.3430)

@@ -81,6 +81,7 @@ from matplotlib.ticker import NullLocator
 from experiments import _colours as colours
 from experiments._claims import Finding, Picture, Progress, Row, claim
 from jaxent import gradients, losses, plots, theory
+from jaxent._examples import Loss
 from jaxent.gradients import GradientField, GradientProfile
 
 CROSS_ENTROPY = losses.softmax_cross_entropy
@@ -92,7 +93,6 @@ ABSOLUTE_ERROR = losses.softmax_mean_absolute_error
 FOCAL_LOSS = losses.softmax_focal_loss
 BINARY_CROSS_ENTROPY = losses.sigmoid_binary_cross_entropy
 BINARY_SQUARED_ERROR = losses.sigmoid_squared_error
-Loss = Callable[[Array, Array], Array]
 
 CLASSES = 2, 3, 10, 1000
 # The points are ln a/(1 − a), which keeps the digits of 1 − a: half decades from end to end, then
@@ -258,14 +258,14 @@ largest_norm = jax.jit(theory.largest_brier_score_gradient_norm)
     compiler_options={"xla_backend_optimization_level": 0},
 )
 def profiles_of(
-    loss: Loss, numbers_of_classes: tuple[int, ...], wrong_mass: Literal["even", "one"]
+    loss: Loss, numbers_of_classes: tuple[int, ...], spread: Literal["even", "one"]
 ) -> dict[int, GradientProfile]:
     """What automatic differentiation finds at LOG_ODDS, by the number of classes."""
 
     def profile(num_classes: int) -> GradientProfile:
-        holders = num_classes - 1 if wrong_mass == "even" else 1
+        holders = num_classes - 1 if spread == "even" else 1
         margin = jnp.asarray(-LOG_ODDS - np.log(holders))
-        return gradients.gradient_profile(loss, num_classes, wrong_mass=wrong_mass, margin=margin)
+        return gradients.gradient_profile(loss, num_classes, spread=spread, margin=margin)
 
     return {classes: profile(classes) for classes in numbers_of_classes}
 

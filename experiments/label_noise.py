@@ -95,6 +95,7 @@ from experiments._claims import (
     prediction,
 )
 from jaxent import losses, theory
+from jaxent._examples import Loss
 
 SECONDS, FULL_SECONDS = 20, 120
 SEEDS, FULL_SEEDS = 5, 60
@@ -109,7 +110,6 @@ GAMMA = 0.7
 MILD_GENERALIZED_CROSS_ENTROPY = {
     gamma: partial(losses.generalized_cross_entropy, exponent=gamma) for gamma in (0.3, 0.5)
 }
-Loss = Callable[[Array, Array], Array]
 
 NOISES = (0.0, 0.2, 0.4, 0.6)
 MEASURED = NOISES.index(0.4)

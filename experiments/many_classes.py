@@ -63,11 +63,11 @@ from scipy.special import softmax
 from experiments import _colours as colours
 from experiments._claims import Finding, Picture, Progress, Row, claim, prediction
 from jaxent import curvature, descent, losses, theory
+from jaxent._examples import Loss
 
 CROSS_ENTROPY = losses.softmax_cross_entropy
 BRIER_SCORE = losses.softmax_brier_score
 MEAN_SQUARED_ERROR = losses.softmax_mean_squared_error
-Loss = Callable[[Array, Array], Array]
 
 SECONDS = 5
 

@@ -67,10 +67,10 @@ from matplotlib.figure import Figure
 from experiments import _colours as colours
 from experiments._claims import Finding, Picture, Progress, Row, claim, prediction
 from jaxent import descent, losses, theory
+from jaxent._examples import Loss
 
 CROSS_ENTROPY = losses.softmax_cross_entropy
 BRIER_SCORE = losses.softmax_brier_score
-Loss = Callable[[Array, Array], Array]
 Push = Callable[[ArrayLike, ArrayLike], Array]
 
 SECONDS = 5

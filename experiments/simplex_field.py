@@ -48,12 +48,12 @@ from scipy.special import softmax
 
 from experiments._claims import Finding, Picture, Progress, Row, claim
 from jaxent import gradients, losses, plots, theory
+from jaxent._examples import Loss
 from jaxent.gradients import GradientField
 
 CROSS_ENTROPY = losses.softmax_cross_entropy
 SQUARED_ERROR = losses.softmax_brier_score
 SQUARED_ERROR_ON_LOGITS = losses.logit_squared_error
-Loss = Callable[[Array, Array], Array]
 
 TARGETS = np.array([[1.0, 0.0, 0.0], [0.6, 0.3, 0.1]])
 RESOLUTION = 100

@@ -39,7 +39,6 @@ Predictions:
 - The mean KL left after learning from 1000 labels is at most 0.0063.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -57,10 +56,10 @@ from sklearn.datasets import load_iris
 from experiments import _colours as colours
 from experiments._claims import Finding, Picture, Progress, Row, claim, prediction
 from jaxent import descent, information, losses, plots, theory
+from jaxent._examples import Loss
 
 CROSS_ENTROPY = losses.softmax_cross_entropy
 SQUARED_ERROR = losses.softmax_brier_score
-Loss = Callable[[ArrayLike, ArrayLike], Array]
 
 SPECIES = ("setosa", "versicolor", "virginica")
 FLOWER = np.array([1.0, 0.0, 0.0])
