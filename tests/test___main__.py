@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import xml.etree.ElementTree as ElementTree
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,16 +22,7 @@ import jaxent
 from jaxent import __main__ as command
 from jaxent import _catalogue, cards, losses, pages, portraits
 from jaxent._specification import Refusal, read_losses
-from jaxent.cards import (
-    Curvature,
-    Derivatives,
-    EscapeLaw,
-    Invariance,
-    LossCard,
-    Noise,
-    Properness,
-    Push,
-)
+from jaxent.cards import card as measured
 
 COMMANDS = ["list", "card", "portrait", "page", "check"]
 
@@ -96,28 +88,12 @@ def refused(call, here):
     return refused
 
 
+@cache
 def a_card(name, num_classes):
-    point = np.array([1.0, -math.inf, 0.5])
-    pair = np.stack([point, point])
-    return LossCard(
-        name,
-        num_classes,
-        Properness(True, False, "softmax", 0.0, point, point, point),
-        Curvature(*[0.0, point, 0.25, math.inf, point, 0.0, 0, 0][: len(Curvature._fields)]),
-        Push(1.0, 0.5, 1.0, math.nan, 1.0, 12.0, ("right corner",), (point,)),
-        EscapeLaw("linear", (1.0, 2.0, math.nan), 1e-9, point, point),
-        Noise(False, 0.0, point, 0, math.inf, point, 0, False, 1.0, point, math.inf, point),
-        Invariance(True, 0.0, pair, True, 0.0, pair, True, None, None, "accepted"),
-        Derivatives(
-            right=True,
-            finite_difference=1e-9,
-            uncertainty=1e-9,
-            forward_mode=math.nan,
-            logits=point,
-            targets=point,
-            precision="float64",
-        ),
-    )
+    """With an infinite number and one that is NaN."""
+    card = measured(losses.squentropy)
+    push = card.push._replace(uniform_power=math.nan)
+    return card._replace(name=name, num_classes=num_classes, push=push)
 
 
 @pytest.fixture
@@ -388,12 +364,11 @@ def test_json_has_every_field_of_every_card(call, asked):
     expected = a_card("squentropy", 3)
     assert keys(received[0]) == fields(expected)
     assert received[0]["num_classes"] == 3
-    assert received[0]["properness"]["proper"] is True
-    assert received[0]["properness"]["target"] == [1.0, "-inf", 0.5]
-    assert received[0]["curvature"]["smoothness"] == "inf"
+    assert received[0]["properness"]["proper"] is False
+    assert received[0]["properness"]["target"] == expected.properness.target.tolist()
+    assert received[0]["noise"]["most"] == "inf"
     assert received[0]["push"]["uniform_power"] == "nan"
-    assert received[0]["push"]["vanishes_at"] == [[1.0, "-inf", 0.5]]
-    assert received[0]["escape"]["coefficients"] == [1.0, 2.0, "nan"]
+    assert received[0]["push"]["vanishes_at"] == [at.tolist() for at in expected.push.vanishes_at]
     assert received[0]["invariance"]["not_finite_at"] is None
 
 
