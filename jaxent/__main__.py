@@ -50,6 +50,7 @@ LOSS is named in one of these ways:
 scalar and that JAX can trace.
 
 """
+HOW_MANY_CLASSES = "how many classes; default: 3, or 2 for a loss of one logit"
 EXIT_STATUS = "Exit status: 0; 2, wrong input or a loss that fails."
 
 
@@ -84,11 +85,21 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser_of_losses(
-    command: str, *, exit_status: str = EXIT_STATUS, losses: str | int = "+"
+    command: str,
+    *,
+    losses: str | int = "+",
+    output: str = "",
+    classes: str = "",
+    exit_status: str = EXIT_STATUS,
 ) -> Parser:
+    """The arguments that commands share; --output and --classes where there is help on them."""
     parser = Parser(command, COMMANDS[command].summary, HOW_TO_NAME_A_LOSS + exit_status)
     parser.add_argument("losses", nargs=losses, metavar="LOSS", help="see below")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
+    if output:
+        parser.add_argument("-o", "--output", required=True, metavar="FILE", help=output)
+    if classes:
+        parser.add_argument("--classes", type=number_of_classes, metavar="N", help=classes)
     return parser
 
 
@@ -312,13 +323,7 @@ def list_losses(words: Sequence[str]) -> int:
 
 
 def print_cards(words: Sequence[str]) -> int:
-    parser = parser_of_losses("card")
-    parser.add_argument(
-        "--classes",
-        type=number_of_classes,
-        metavar="N",
-        help="how many classes; default: 3, or 2 for a loss of one logit",
-    )
+    parser = parser_of_losses("card", classes=HOW_MANY_CLASSES)
     layout = parser.add_mutually_exclusive_group()
     layout.add_argument("--json", action="store_true", help="every fact, as a JSON list of objects")
     layout.add_argument("--markdown", action="store_true", help="a Markdown table")
@@ -350,19 +355,10 @@ def print_cards(words: Sequence[str]) -> int:
 
 def draw_portrait(words: Sequence[str]) -> int:
     extensions = (".png", ".pdf", ".svg")
-    parser = parser_of_losses("portrait")
-    parser.add_argument(
-        "-o",
-        "--output",
-        required=True,
-        metavar="FILE",
-        help="where to write it; ends in .png, .pdf or .svg",
-    )
-    parser.add_argument(
-        "--classes",
-        type=number_of_classes,
-        metavar="N",
-        help="how many classes; default: 3, or 2 with a loss of one logit; a triangle needs 3",
+    parser = parser_of_losses(
+        "portrait",
+        output="where to write it; ends in .png, .pdf or .svg",
+        classes="how many classes; default: 3, or 2 with a loss of one logit; a triangle needs 3",
     )
     parser.add_argument("--target", metavar="P1,P2,P3", help="P on the triangles; default: 1,0,0")
     options = parser.read(words)
@@ -401,10 +397,7 @@ def draw_portrait(words: Sequence[str]) -> int:
 
 
 def write_page(words: Sequence[str]) -> int:
-    parser = parser_of_losses("page")
-    parser.add_argument(
-        "-o", "--output", required=True, metavar="FILE", help="where to write it; ends in .html"
-    )
+    parser = parser_of_losses("page", output="where to write it; ends in .html")
     parser.add_argument(
         "--target", default="1,0,0", metavar="P1,P2,P3", help="P at first; default: 1,0,0"
     )
@@ -437,13 +430,7 @@ def write_page(words: Sequence[str]) -> int:
 
 def check(words: Sequence[str]) -> int:
     status = EXIT_STATUS.replace("0;", "0, right; 1, wrong;")
-    parser = parser_of_losses("check", exit_status=status, losses=1)
-    parser.add_argument(
-        "--classes",
-        type=number_of_classes,
-        metavar="N",
-        help="how many classes; default: 3, or 2 for a loss of one logit",
-    )
+    parser = parser_of_losses("check", losses=1, classes=HOW_MANY_CLASSES, exit_status=status)
     parser.add_argument(
         "--target", metavar="P1,P2,…", help="P, a number for each class; default: many"
     )
