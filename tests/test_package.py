@@ -18,10 +18,15 @@ from jaxent.__main__ import main
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "jaxent"
-MODULES = sorted(path.stem for path in PACKAGE.glob("[!_]*.py"))
+# a folder has its public names in its files: theory.escape
+ROOMS = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+    for path in sorted([*PACKAGE.glob("[!_]*.py"), *PACKAGE.glob("[!_]*/[!_]*.py")])
+}
+MODULES = sorted({room.partition(".")[0] for room in ROOMS})
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
-every_module = pytest.mark.parametrize("module", MODULES)
+every_module = pytest.mark.parametrize("module", ROOMS)
 
 
 def run(script):
@@ -71,7 +76,7 @@ def test_importing_every_module_starts_no_backend_and_changes_no_setting():
         import optax  # what it sets on import, as 0.2.7 does, is not ours
         from jax._src import xla_bridge
         before = dict(jax.config.values), dict(matplotlib.rcParams)
-        for name in {MODULES}:
+        for name in {[*ROOMS]}:
             importlib.import_module("jaxent." + name)
         print(xla_bridge.backends_are_initialized())
         print((dict(jax.config.values), dict(matplotlib.rcParams)) == before)
@@ -101,21 +106,21 @@ def test_modules_are_attributes_of_the_package():
 def imported_modules(module):
     """The modules of ours that this one's source imports anywhere."""
     received = set()
-    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text())):
+    for node in ast.walk(ast.parse(ROOMS[module].read_text())):
         if isinstance(node, ast.ImportFrom) and node.module == "jaxent":
             received |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("jaxent."):
-            received.add((node.module or "").removeprefix("jaxent."))
-    return received
+            received.add((node.module or "").split(".")[1])
+    return received - {module.partition(".")[0]}
 
 
 @every_module
 def test_imports_point_one_way_and_no_instrument_knows_a_loss(module):
-    order = ["_files", "_arguments", "_softmax", "information", "losses", "theory"]
+    order = ["theory", "_files", "_arguments", "_softmax", "information", "losses"]
     order += ["gradients", "curvature", "descent", "cards", "plots"]
     order += ["_catalogue", "portraits", "_javascript", "pages"]
     imported = imported_modules(module)
-    assert imported <= set(order[: order.index(module)])
+    assert imported <= set(order[: order.index(module.partition(".")[0])])
     assert not imported & {"information", "losses", "theory"}
 
 
@@ -142,7 +147,7 @@ def test_every_public_function_is_documented_with_an_example(module):
 
 
 def test_one_name_has_one_path():
-    names = [name for module in MODULES for name in public_members(module)]
+    names = [name for module in ROOMS for name in public_members(module)]
     assert len(names) == len(set(names))
 
 
@@ -155,7 +160,7 @@ def test_readme_lists_every_function_of_the_first_two_rooms():
 
 def test_every_path_in_the_readme_leads_somewhere():
     readme = (ROOT / "README.md").read_text()
-    paths = re.findall(rf"`(?:jaxent\.)?({'|'.join(MODULES)})\.(\w+)`", readme)
+    paths = re.findall(rf"`(?:jaxent\.)?({'|'.join(ROOMS)})\.(\w+)`", readme)
     assert paths
     for module, name in paths:
         assert name in public_members(module)
@@ -210,7 +215,7 @@ def test_annotations_hold_wherever_an_example_goes():
         from jaxtyping import install_import_hook
 
         gc.disable()  # the process ends before that would pay
-        modules = ["jaxent." + name for name in {MODULES}]
+        modules = ["jaxent." + name for name in {[*ROOMS]}]
         with install_import_hook("jaxent", "beartype.beartype"):
             modules = [importlib.import_module(name) for name in modules]
 
@@ -233,7 +238,7 @@ def test_annotations_hold_wherever_an_example_goes():
         print(runner.failures, examples)
     """)
     failures, examples = map(int, received.split()[-2:])
-    sources = [(PACKAGE / f"{module}.py").read_text() for module in MODULES]
+    sources = [path.read_text() for path in ROOMS.values()]
     assert failures == 0, received
     assert examples == sum(len(re.findall(r"^ *>>>", text, re.MULTILINE)) for text in sources)
 
