@@ -88,8 +88,8 @@ SQUARED_ERROR = losses.sigmoid_squared_error
 NAMES = ("cross-entropy", "squared error")
 COLOURS = {"cross-entropy": colours.CROSS_ENTROPY, "squared error": colours.SQUARED_ERROR}
 SMOOTHNESS = {
-    "cross-entropy": theory.BINARY_CROSS_ENTROPY_SMOOTHNESS,
-    "squared error": theory.SIGMOID_SQUARED_ERROR_SMOOTHNESS,
+    "cross-entropy": theory.curvature.BINARY_CROSS_ENTROPY_SMOOTHNESS,
+    "squared error": theory.curvature.SIGMOID_SQUARED_ERROR_SMOOTHNESS,
 }
 
 BETTER, WORSE = (0.6, 0.9), (2.0, 2.0)
@@ -225,14 +225,21 @@ def of_neuron(measured: Mapping[Run, np.ndarray]) -> list[Row]:
         if run.step != "same first move"
     ]
     epochs = {run: epochs_to_half(logits) for run, logits in measured.items()}
+    # one logit is two classes at a half of the step, and squared error has half of the Brier score
     closed_forms = {
-        "cross-entropy": theory.binary_cross_entropy_escape_steps,
-        "squared error": theory.sigmoid_squared_error_escape_steps,
+        "cross-entropy": (theory.escape.CROSS_ENTROPY_LAW, 1 / 2),
+        "squared error": (theory.escape.BRIER_SCORE_LAW, 1 / 4),
     }
+
+    @partial(jax.jit, static_argnums=0)
+    def epochs_by_theory(name: str, margin: float, learning_rate: float) -> Array:
+        law, share = closed_forms[name]
+        return theory.escape.steps_to_escape(law, margin, 2, learning_rate=share * learning_rate)
+
     rows += [
         claim(
             f"neuron, {run.words}: epochs to an output of ½",
-            predicted=jax.jit(closed_forms[run.name])(sum(run.start), 2 * run.learning_rate),
+            predicted=epochs_by_theory(run.name, sum(run.start), 2 * run.learning_rate),
             measured=found,
             tolerance=0.1,
         )
@@ -250,8 +257,8 @@ def of_neuron(measured: Mapping[Run, np.ndarray]) -> list[Row]:
             tolerance=0.05,
         )
         for name, time in (
-            ("squared error", jax.jit(theory.sigmoid_squared_error_escape_time)),
-            ("cross-entropy", jax.jit(theory.binary_cross_entropy_escape_time)),
+            ("squared error", jax.jit(theory.escape.sigmoid_squared_error_escape_time)),
+            ("cross-entropy", jax.jit(theory.escape.binary_cross_entropy_escape_time)),
         )
     ]
     return rows

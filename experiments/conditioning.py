@@ -93,7 +93,7 @@ class Law(NamedTuple):
 
     name: str
     loss: Loss
-    best_fixed_step: Callable[[Array], theory.BestFixedStep]
+    best_fixed_step: Callable[[Array], theory.curvature.BestFixedStep]
     largest_step: Callable[[Array], Array]
     slope: int
     colour: str
@@ -134,16 +134,16 @@ def laws() -> tuple[Law, Law]:
         Law(
             "cross-entropy",
             CROSS_ENTROPY,
-            theory.cross_entropy_best_fixed_step,
-            theory.cross_entropy_largest_step,
+            theory.curvature.cross_entropy_best_fixed_step,
+            theory.curvature.cross_entropy_largest_step,
             1,
             colours.CROSS_ENTROPY,
         ),
         Law(
             "squared error",
             SQUARED_ERROR,
-            theory.brier_score_best_fixed_step,
-            theory.brier_score_largest_step,
+            theory.curvature.brier_score_best_fixed_step,
+            theory.curvature.brier_score_largest_step,
             2,
             colours.SQUARED_ERROR,
         ),
@@ -218,11 +218,11 @@ def in_theory(
 @jax.jit
 def of_theory(p: Array) -> dict[str, Array]:
     """The same of one P, for either law."""
-    condition_number = theory.cross_entropy_best_fixed_step(p).condition_number
+    condition_number = theory.curvature.cross_entropy_best_fixed_step(p).condition_number
 
     def of_law(law: Law) -> Array:
         best = law.best_fixed_step(p)
-        steps = theory.steps_to_shrink_error(best.condition_number, FACTOR)
+        steps = theory.curvature.steps_to_shrink_error(best.condition_number, FACTOR)
         return jnp.stack([best.learning_rate, steps, law.largest_step(p), condition_number])
 
     return {law.name: of_law(law) for law in laws()}
@@ -329,7 +329,7 @@ def draw(counts: Mapping[str, Mapping[int, Counts]], tried: Mapping[str, Tried])
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.3, 1))
     curve = np.geomspace(1.05, LARGEST_CONDITION_NUMBER, 200)
     for law in laws():
-        expected = jax.jit(theory.steps_to_shrink_error)(curve**law.slope, FACTOR)
+        expected = jax.jit(theory.curvature.steps_to_shrink_error)(curve**law.slope, FACTOR)
         left.plot(curve, expected, color=law.colour, lw=1.2)
         for of_classes, marker in zip(counts[law.name].values(), MARKERS, strict=True):
             look = {"color": law.colour, "marker": marker, "ls": "none", "ms": 4.5}

@@ -103,14 +103,14 @@ class Law(NamedTuple):
 
 def softmax_jacobian(q: Array, p: Array) -> Array:
     """The Hessian of cross-entropy, in which P has no part."""
-    return theory.softmax_jacobian(q)
+    return theory.gradients.softmax_jacobian(q)
 
 
 def laws() -> dict[str, Law]:
     """The two losses by name."""
     return {
         "cross-entropy": Law(CROSS_ENTROPY, softmax_jacobian),
-        "squared error": Law(SQUARED_ERROR, theory.brier_score_hessian),
+        "squared error": Law(SQUARED_ERROR, theory.curvature.brier_score_hessian),
     }
 
 
@@ -165,7 +165,7 @@ def evaluate(
 
 def criterion(q: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Where squared error is convex by the signs of the dₖ."""
-    return evaluate(theory.brier_score_is_convex, q, target)
+    return evaluate(theory.curvature.brier_score_is_convex, q, target)
 
 
 def measured_criterion(q: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -290,7 +290,7 @@ def thresholds(
 
 def uniform_starts() -> list[Row]:
     """The eigenvalues of squared error where every class has 1/C."""
-    rows, uniform_eigenvalues = [], jax.jit(theory.brier_score_uniform_eigenvalues)
+    rows, uniform_eigenvalues = [], jax.jit(theory.curvature.brier_score_uniform_eigenvalues)
     for classes in STARTS:
         q = np.full([1, classes], 1 / classes)
         (found,) = measure(SQUARED_ERROR, q, np.eye(classes)[0]).eigenvalues
@@ -350,8 +350,11 @@ def extremes() -> tuple[dict[str, Extremes], list[Row]]:
     in_pairs = measure(SQUARED_ERROR, softmax(logits, axis=1), targets).eigenvalues
     root = 33**0.5
     bounds = {
-        "cross-entropy": (0.0, theory.CROSS_ENTROPY_SMOOTHNESS),
-        "squared error": (theory.BRIER_SCORE_LEAST_CURVATURE, theory.BRIER_SCORE_SMOOTHNESS),
+        "cross-entropy": (0.0, theory.curvature.CROSS_ENTROPY_SMOOTHNESS),
+        "squared error": (
+            theory.curvature.BRIER_SCORE_LEAST_CURVATURE,
+            theory.curvature.BRIER_SCORE_SMOOTHNESS,
+        ),
     }
     places = (9 - root) / 24, (9 + root) / 24
     rows = [

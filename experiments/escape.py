@@ -193,7 +193,7 @@ def flow_times(loss: Loss, gradient: Callable[..., Array]) -> dict[int, np.ndarr
 @jax.jit
 def integrated_cross_entropy_times(starts: Array) -> Array:
     """The times from each start to the tie."""
-    return jax.vmap(partial(theory.cross_entropy_escape_time_from, label=0))(starts)
+    return jax.vmap(partial(theory.escape.cross_entropy_escape_time_from, label=0))(starts)
 
 
 def solved_brier_score_times(starts: np.ndarray) -> np.ndarray:
@@ -256,7 +256,7 @@ def natural_gradient_steps(margin: Array, num_classes: Array, learning_rate: Arr
         rest = jnp.exp(steps * shrink) * wrong / (wrong + jnp.exp(-margin))
         return jnp.log((1 - rest) * wrong / rest)
 
-    behind = jnp.floor(theory.natural_gradient_escape_time(margin, num_classes) / -shrink)
+    behind = jnp.floor(theory.escape.natural_gradient_escape_time(margin, num_classes) / -shrink)
     return behind + gap(behind) / (gap(behind) - gap(behind + 1))
 
 
@@ -264,7 +264,14 @@ def natural_gradient_steps(margin: Array, num_classes: Array, learning_rate: Arr
 @cache
 def of_exponent(function: Callable[..., Array], exponent: float) -> Callable[..., Array]:
     """A formula of theory of one exponent."""
-    return lambda margin, classes, *rate: function(margin, classes, exponent, *rate)
+    return lambda margin, classes: function(margin, classes, exponent)
+
+
+@cache
+def steps_by(law: theory.escape.Law, *exponent: float) -> Callable[..., Array]:
+    """N of (margin, number of classes, η) by a law of theory."""
+    steps = theory.escape.steps_to_escape
+    return lambda margin, classes, rate: steps(law, margin, classes, *exponent, learning_rate=rate)
 
 
 @cache
@@ -278,7 +285,7 @@ def laws() -> dict[str, Law]:
     return {
         "natural gradient on cross-entropy": Law(
             CROSS_ENTROPY,
-            theory.natural_gradient_escape_time,
+            theory.escape.natural_gradient_escape_time,
             natural_gradient_steps,
             colours.NATURAL_GRADIENT,
             "constant",
@@ -288,56 +295,56 @@ def laws() -> dict[str, Law]:
         ),
         "squared error on logits": Law(
             SQUARED_ERROR_ON_LOGITS,
-            whatever_the_classes(theory.logit_squared_error_escape_time),
-            whatever_the_classes(theory.logit_squared_error_escape_steps),
+            whatever_the_classes(theory.escape.logit_squared_error_escape_time),
+            whatever_the_classes(theory.escape.logit_squared_error_escape_steps),
             colours.LOGIT_SQUARED_ERROR,
             "logarithmic",
             exact=True,
         ),
         "focal loss": Law(
             FOCAL_LOSS,
-            of_exponent(theory.focal_loss_escape_time, 2.0),
-            of_exponent(theory.focal_loss_escape_steps, 2.0),
+            of_exponent(theory.escape.focal_loss_escape_time, 2.0),
+            steps_by(theory.escape.FOCAL_LOSS_LAW, 2.0),
             colours.FOCAL_LOSS,
             "linear",
             0.5,
         ),
         "cross-entropy": Law(
             CROSS_ENTROPY,
-            theory.cross_entropy_escape_time,
-            theory.cross_entropy_escape_steps,
+            theory.escape.cross_entropy_escape_time,
+            steps_by(theory.escape.CROSS_ENTROPY_LAW),
             colours.CROSS_ENTROPY,
             "linear",
             0.5,
         ),
         "generalised cross-entropy of exponent 0.5": Law(
             MILD_GENERALIZED_CROSS_ENTROPY,
-            of_exponent(theory.generalized_cross_entropy_escape_time, 0.5),
-            of_exponent(theory.generalized_cross_entropy_escape_steps, 0.5),
+            of_exponent(theory.escape.generalized_cross_entropy_escape_time, 0.5),
+            steps_by(theory.escape.GENERALIZED_CROSS_ENTROPY_LAW, 0.5),
             colours.MILD_GENERALIZED_CROSS_ENTROPY,
             "exponential",
             0.5,
         ),
         "generalised cross-entropy of exponent 0.7": Law(
             GENERALIZED_CROSS_ENTROPY,
-            of_exponent(theory.generalized_cross_entropy_escape_time, 0.7),
-            of_exponent(theory.generalized_cross_entropy_escape_steps, 0.7),
+            of_exponent(theory.escape.generalized_cross_entropy_escape_time, 0.7),
+            steps_by(theory.escape.GENERALIZED_CROSS_ENTROPY_LAW, 0.7),
             colours.GENERALIZED_CROSS_ENTROPY,
             "exponential",
             0.7,
         ),
         "squared error on probabilities": Law(
             SQUARED_ERROR,
-            theory.brier_score_escape_time,
-            theory.brier_score_escape_steps,
+            theory.escape.brier_score_escape_time,
+            steps_by(theory.escape.BRIER_SCORE_LAW),
             colours.SQUARED_ERROR,
             "exponential",
             1.0,
         ),
         "absolute error": Law(
             ABSOLUTE_ERROR,
-            theory.mean_absolute_error_escape_time,
-            theory.mean_absolute_error_escape_steps,
+            theory.escape.mean_absolute_error_escape_time,
+            steps_by(theory.escape.MEAN_ABSOLUTE_ERROR_LAW),
             colours.ABSOLUTE_ERROR,
             "exponential",
             1.0,

@@ -118,14 +118,14 @@ def laws() -> tuple[Law, Law]:
         Law(
             "cross-entropy",
             CROSS_ENTROPY,
-            theory.CROSS_ENTROPY_SMOOTHNESS,
+            theory.curvature.CROSS_ENTROPY_SMOOTHNESS,
             lambda eigenvalue: eigenvalue,
             colours.CROSS_ENTROPY,
         ),
         Law(
             "squared error",
             SQUARED_ERROR,
-            theory.BRIER_SCORE_SMOOTHNESS,
+            theory.curvature.BRIER_SCORE_SMOOTHNESS,
             lambda eigenvalue: 2 * eigenvalue**2,
             colours.SQUARED_ERROR,
         ),
@@ -282,7 +282,7 @@ def of_the_last_steps(finds: Finds) -> Row:
 @jax.jit
 def condition_numbers(targets: Array) -> Array:
     """κ = λmax/λmin at each Q = P."""
-    return jax.vmap(theory.cross_entropy_best_fixed_step)(targets).condition_number
+    return jax.vmap(theory.curvature.cross_entropy_best_fixed_step)(targets).condition_number
 
 
 def of_the_steps(cross_entropy: Finds, squared_error: Finds) -> list[Row]:

@@ -126,32 +126,32 @@ def all_rules() -> Rules:
             "natural gradient of cross-entropy",
             CROSS_ENTROPY,
             natural,
-            lambda q, p: theory.flow_velocity(q, p, 0),
-            jax.jit(lambda margins: theory.natural_gradient_escape_time(margins, 3)),
+            lambda q, p: theory.flows.flow_velocity(q, p, 0),
+            jax.jit(lambda margins: theory.escape.natural_gradient_escape_time(margins, 3)),
             colours.NATURAL_GRADIENT,
         ),
         Rule(
             "descent on cross-entropy",
             CROSS_ENTROPY,
             plain,
-            lambda q, p: theory.flow_velocity(q, p, 1),
-            jax.jit(lambda margins: theory.cross_entropy_escape_time(margins, 3)),
+            lambda q, p: theory.flows.flow_velocity(q, p, 1),
+            jax.jit(lambda margins: theory.escape.cross_entropy_escape_time(margins, 3)),
             colours.CROSS_ENTROPY,
         ),
         Rule(
             "natural gradient of squared error",
             SQUARED_ERROR,
             natural,
-            lambda q, p: 2 * theory.flow_velocity(q, p, 1),
-            jax.jit(lambda margins: theory.cross_entropy_escape_time(margins, 3) / 2),
+            lambda q, p: 2 * theory.flows.flow_velocity(q, p, 1),
+            jax.jit(lambda margins: theory.escape.cross_entropy_escape_time(margins, 3) / 2),
             colours.SQUARED_ERROR,
         ),
         Rule(
             "descent on squared error",
             SQUARED_ERROR,
             plain,
-            lambda q, p: 2 * theory.flow_velocity(q, p, 2),
-            jax.jit(lambda margins: theory.brier_score_escape_time(margins, 3)),
+            lambda q, p: 2 * theory.flows.flow_velocity(q, p, 2),
+            jax.jit(lambda margins: theory.escape.brier_score_escape_time(margins, 3)),
             colours.SQUARED_ERROR,
         ),
         Rule(
@@ -159,7 +159,7 @@ def all_rules() -> Rules:
             SQUARED_ERROR_ON_LOGITS,
             plain,
             None,
-            jax.jit(theory.logit_squared_error_escape_time),
+            jax.jit(theory.escape.logit_squared_error_escape_time),
             colours.LOGIT_SQUARED_ERROR,
         ),
     )
@@ -354,7 +354,7 @@ def farthest_apart(squared_error: Loss, cross_entropy: Loss, rate: Array, steps:
 
     def step(q: Array, _: None) -> tuple[Array, Array]:
         slope = gradients.tangent_gradient(squared_error, jnp.log(q), target)
-        return theory.exponentiated_gradient_step(q, slope, rate), q
+        return theory.flows.exponentiated_gradient_step(q, slope, rate), q
 
     _, exponentiated = jax.lax.scan(step, start, None, length=steps)
     sgd, record = optax.sgd(2 * rate), descent.record_path

@@ -204,13 +204,13 @@ def gradients_of(loss: Loss, logits: Array, targets: Array) -> Array:
 
 def mistakes(facts: Mapping[str, LossCard]) -> list[Row]:
     """How hard each loss pushes a confident mistake."""
-    a = float(jax.jit(theory.true_class_probability)(BEHIND, 3))
+    a = float(jax.jit(theory.gradients.true_class_probability)(BEHIND, 3))
     b = (1 - a) / 2
     s = 1 / (1 + 2 * math.exp(b - a))
     sigmoid = 1 / (1 + math.exp(-b))
     from_softmax = a * (1 - a) * 1.5**0.5
-    cross_entropy = jax.jit(theory.cross_entropy_gradient_norm)(BEHIND, 3)
-    squared_error = jax.jit(theory.brier_score_gradient_norm)(BEHIND, 3)
+    cross_entropy = jax.jit(theory.gradients.cross_entropy_gradient_norm)(BEHIND, 3)
+    squared_error = jax.jit(theory.gradients.brier_score_gradient_norm)(BEHIND, 3)
     return [
         claim(
             f"{name}: gradient norm {BEHIND:g} logits behind, 3 classes",

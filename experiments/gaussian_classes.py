@@ -112,8 +112,8 @@ SEPARATIONS = (2.0, 4.0, 6.0)
 SEED = 0
 BLUE, GREEN, VERMILION = colours.CROSS_ENTROPY, colours.LOGIT_SQUARED_ERROR, colours.SQUARED_ERROR
 
-efficiency_of_cross_entropy = jax.jit(theory.logistic_relative_efficiency)
-limit_of_least_squares = jax.jit(theory.least_squares_error_rate)
+efficiency_of_cross_entropy = jax.jit(theory.statistics.logistic_relative_efficiency)
+limit_of_least_squares = jax.jit(theory.statistics.least_squares_error_rate)
 
 
 # Losses of the margin, and their minima

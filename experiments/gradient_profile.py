@@ -230,25 +230,25 @@ def laws() -> dict[str, Law]:
 
 
 PUSHES = {
-    "focal loss": jax.jit(partial(theory.focal_loss_push, gamma=2.0)),
-    "cross-entropy": jax.jit(theory.cross_entropy_push),
+    "focal loss": jax.jit(partial(theory.gradients.focal_loss_push, gamma=2.0)),
+    "cross-entropy": jax.jit(theory.gradients.cross_entropy_push),
     "generalised cross-entropy of exponent 0.5": jax.jit(
-        partial(theory.generalized_cross_entropy_push, exponent=0.5)
+        partial(theory.gradients.generalized_cross_entropy_push, exponent=0.5)
     ),
     "generalised cross-entropy of exponent 0.7": jax.jit(
-        partial(theory.generalized_cross_entropy_push, exponent=0.7)
+        partial(theory.gradients.generalized_cross_entropy_push, exponent=0.7)
     ),
-    "squared error": jax.jit(theory.brier_score_push),
-    "absolute error": jax.jit(theory.mean_absolute_error_push),
+    "squared error": jax.jit(theory.gradients.brier_score_push),
+    "absolute error": jax.jit(theory.gradients.mean_absolute_error_push),
 }
 """The formulas of −dL/dz of the truth, wrong mass even, of (margin, number of classes)."""
 NORMS = {
-    "cross-entropy": jax.jit(theory.cross_entropy_gradient_norm),
-    "squared error": jax.jit(theory.brier_score_gradient_norm),
+    "cross-entropy": jax.jit(theory.gradients.cross_entropy_gradient_norm),
+    "squared error": jax.jit(theory.gradients.brier_score_gradient_norm),
 }
 """The closed forms of ‖dL/dz‖ of the two that are compared, of the same."""
-norm_ratio = jax.jit(theory.gradient_norm_ratio)
-largest_norm = jax.jit(theory.largest_brier_score_gradient_norm)
+norm_ratio = jax.jit(theory.gradients.gradient_norm_ratio)
+largest_norm = jax.jit(theory.gradients.largest_brier_score_gradient_norm)
 
 
 # a program that runs once, compiled in half the time
@@ -434,7 +434,7 @@ def gradients_in_the_shadow(
 @jax.jit
 def criterion_at(q: Array) -> Array:
     """Whether squared error pushes the logits up, where the first class is right."""
-    return jax.vmap(partial(theory.brier_score_pushes_up, label=0))(q)
+    return jax.vmap(partial(theory.gradients.brier_score_pushes_up, label=0))(q)
 
 
 def of_upward_pushes(entropy: GradientField, squared: GradientField) -> list[Row]:
@@ -442,10 +442,10 @@ def of_upward_pushes(entropy: GradientField, squared: GradientField) -> list[Row
     up, up_by_entropy = (np.asarray(field.gradients)[:, 1:] < 0 for field in (squared, entropy))
     criterion = np.asarray(criterion_at(squared.q))
     expected_by_entropy, by_entropy = gradients_in_the_shadow(
-        CROSS_ENTROPY, theory.cross_entropy_logit_gradient
+        CROSS_ENTROPY, theory.gradients.cross_entropy_logit_gradient
     )
     expected_by_squared_error, by_squared_error = gradients_in_the_shadow(
-        SQUARED_ERROR, theory.brier_score_logit_gradient
+        SQUARED_ERROR, theory.gradients.brier_score_logit_gradient
     )
     return [
         claim(

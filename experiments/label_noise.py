@@ -160,8 +160,8 @@ def contenders() -> dict[str, Contender]:
             loss,
             gamma,
             1 / (1 - gamma),
-            of_ten(theory.generalized_cross_entropy_push, exponent=gamma),
-            of_ten(theory.generalized_cross_entropy_escape_time, exponent=gamma),
+            of_ten(theory.gradients.generalized_cross_entropy_push, exponent=gamma),
+            of_ten(theory.escape.generalized_cross_entropy_escape_time, exponent=gamma),
             colour,
             line,
             marker,
@@ -181,15 +181,15 @@ def contenders() -> dict[str, Contender]:
             0,
             1,
             lambda margin: 2 * (1 + margin),
-            theory.logit_squared_error_escape_time,
+            theory.escape.logit_squared_error_escape_time,
             colours.LOGIT_SQUARED_ERROR,
         ),
         "cross-entropy": Contender(
             CROSS_ENTROPY,
             0,
             1,
-            of_ten(theory.cross_entropy_push),
-            of_ten(theory.cross_entropy_escape_time),
+            of_ten(theory.gradients.cross_entropy_push),
+            of_ten(theory.escape.cross_entropy_escape_time),
             colours.CROSS_ENTROPY,
         ),
         **mild,
@@ -200,16 +200,16 @@ def contenders() -> dict[str, Contender]:
             SQUARED_ERROR,
             1,
             1,
-            of_ten(theory.brier_score_push),
-            of_ten(theory.brier_score_escape_time),
+            of_ten(theory.gradients.brier_score_push),
+            of_ten(theory.escape.brier_score_escape_time),
             colours.SQUARED_ERROR,
         ),
         "absolute error": Contender(
             ABSOLUTE_ERROR,
             1,
             np.inf,
-            of_ten(theory.mean_absolute_error_push),
-            of_ten(theory.mean_absolute_error_escape_time),
+            of_ten(theory.gradients.mean_absolute_error_push),
+            of_ten(theory.escape.mean_absolute_error_escape_time),
             colours.ABSOLUTE_ERROR,
         ),
     }
@@ -292,7 +292,7 @@ def of_minima() -> list[Row]:
         np.asarray(of_each_label(loss, logits)) for loss in (ABSOLUTE_ERROR, SQUARED_ERROR)
     )
     sums = squared.sum(axis=1)
-    expected_sums = jax.jit(theory.brier_score_over_all_labels)(softmax(logits, axis=1))
+    expected_sums = jax.jit(theory.statistics.brier_score_over_all_labels)(softmax(logits, axis=1))
     noise = NOISES[MEASURED]
     noisy = np.where(labels[0] == 1, 1 - noise, noise / (CLASSES - 1))
     rows = [

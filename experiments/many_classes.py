@@ -95,8 +95,8 @@ class Law(NamedTuple):
     classes: tuple[int, ...]
 
 
-time_of_cross_entropy = jax.jit(theory.cross_entropy_time_to_half)
-time_of_brier_score = jax.jit(theory.brier_score_time_to_half)
+time_of_cross_entropy = jax.jit(theory.flows.cross_entropy_time_to_half)
+time_of_brier_score = jax.jit(theory.flows.brier_score_time_to_half)
 
 
 def laws() -> dict[str, Law]:
@@ -162,7 +162,7 @@ def starts(loss: Loss, numbers_of_classes: tuple[int, ...]) -> dict[int, tuple[A
 
 
 eigenvalues = jax.jit(curvature.eigenvalues, static_argnums=0)
-uniform_eigenvalues = jax.jit(theory.brier_score_uniform_eigenvalues)
+uniform_eigenvalues = jax.jit(theory.curvature.brier_score_uniform_eigenvalues)
 
 
 def steps_beside_theory(name: str, law: Law) -> tuple[np.ndarray, list[Row]]:
@@ -256,7 +256,7 @@ def of_the_start() -> list[Row]:
         claim(
             "Brier score: largest eigenvalue where the truth has (9 + √33)/24 and one wrong class "
             "the rest, 10 classes",
-            predicted=theory.BRIER_SCORE_SMOOTHNESS,
+            predicted=theory.curvature.BRIER_SCORE_SMOOTHNESS,
             measured=np.asarray(eigenvalues(BRIER_SCORE, one_wrong, one_hot(10)))[-1],
             tolerance=1e-12,
         ),

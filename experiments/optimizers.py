@@ -97,12 +97,12 @@ CAPTION_OF_EPSILON = (
 
 
 class Law(NamedTuple):
-    """A loss, and what theory says of it: the push g, the value S, the steps of SGD."""
+    """A loss, and what theory says of it: the push g, the value S, how it escapes by SGD."""
 
     loss: Loss
     push: Push
     value: Callable[[ArrayLike], Array]
-    escape_steps: Callable[[ArrayLike, ArrayLike, ArrayLike], Array]
+    escape: theory.escape.Law
     colour: str
 
 
@@ -110,21 +110,21 @@ def laws() -> dict[str, Law]:
     """The two losses by name."""
 
     def brier_score(margin: ArrayLike) -> Array:
-        return 2 * (1 - theory.true_class_probability(margin, 2)) ** 2
+        return 2 * (1 - theory.gradients.true_class_probability(margin, 2)) ** 2
 
     return {
         "cross-entropy": Law(
             CROSS_ENTROPY,
-            theory.cross_entropy_push,
+            theory.gradients.cross_entropy_push,
             jax.nn.softplus,
-            theory.cross_entropy_escape_steps,
+            theory.escape.CROSS_ENTROPY_LAW,
             colours.CROSS_ENTROPY,
         ),
         "Brier score": Law(
             BRIER_SCORE,
-            theory.brier_score_push,
+            theory.gradients.brier_score_push,
             brier_score,
-            theory.brier_score_escape_steps,
+            theory.escape.BRIER_SCORE_LAW,
             colours.SQUARED_ERROR,
         ),
     }
@@ -147,13 +147,13 @@ def formula(function: Callable[..., Array]) -> Callable[..., np.ndarray]:
 @formula
 def of_sgd(law: Law, margins: Array) -> Array:
     """T/η + ½ ln(g₁/g₀)."""
-    return law.escape_steps(margins, 2, LEARNING_RATE)
+    return theory.escape.steps_to_escape(law.escape, margins, 2, learning_rate=LEARNING_RATE)
 
 
 @formula
 def of_momentum(law: Law, margins: Array, learning_rate: float = LEARNING_RATE) -> Array:
     """(1 − β) T/η, the steps lost at the start, and the logarithm."""
-    time = theory.escape_time(law.push, margins, 2)
+    time = theory.escape.escape_time(law.push, margins, 2)
     growth = jnp.log(law.push(0.0, 2) / law.push(margins, 2))
     lost = MOMENTUM / (1 - MOMENTUM)
     return (1 - MOMENTUM) * time / learning_rate + lost + (lost + 0.5) * growth
@@ -167,7 +167,8 @@ def of_signs(law: Law, margins: np.ndarray) -> np.ndarray:
 @formula
 def of_adam(law: Law, margins: Array, epsilon: ArrayLike) -> Array:
     """(m/2 + εT)/η, and the logarithm."""
-    time = theory.adam_escape_time(margins / 2, theory.escape_time(law.push, margins, 2), epsilon)
+    descent_time = theory.escape.escape_time(law.push, margins, 2)
+    time = theory.escape.adam_escape_time(margins / 2, descent_time, epsilon)
     start, end = law.push(margins, 2), law.push(0.0, 2)
     growth = jnp.log(end * (start + epsilon) / (start * (end + epsilon)))
     return time / LEARNING_RATE + growth / 2
@@ -181,7 +182,7 @@ def of_rmsprop(law: Law, margins: Array) -> Array:
         g = law.push(margin, classes)
         return g / jnp.sqrt(g**2 + EPSILON)
 
-    time = theory.escape_time(push, margins, 2)
+    time = theory.escape.escape_time(push, margins, 2)
     return time / LEARNING_RATE + jnp.log(push(0.0, 2) / push(margins, 2)) / 2
 
 
@@ -197,7 +198,7 @@ def of_adagrad(
             root = jnp.sqrt(accumulator) + fallen / (4 * LEARNING_RATE)
             return law.push(margin, classes) / root
 
-        return theory.escape_time(push, start, 2)
+        return theory.escape.escape_time(push, start, 2)
 
     return jax.vmap(time)(margins) / LEARNING_RATE
 
@@ -398,7 +399,7 @@ def about_memory(by_loss: Mapping[str, Law], steps: Steps) -> list[Row]:
     entropy_by_adam = steps["cross-entropy"]["Adam"]
     reached = (MARGINS >= 4) & np.isfinite(squared["RMSprop"])
     without_momentum = steps_taken(law.loss, adam(b1=0.0), np.array([16.0])).item()
-    time = jax.jit(theory.brier_score_escape_time)(25.0, 2)
+    time = jax.jit(theory.escape.brier_score_escape_time)(25.0, 2)
     return [
         *rows,
         prediction(

@@ -99,7 +99,11 @@ MEAN_SQUARED_ERROR = losses.softmax_mean_squared_error
 NAMES = ("cross-entropy", "Brier score", "squared error on logits")
 LABELS = (NAMES[0], f"{NAMES[1]}, sum over classes", f"{NAMES[2]}, sum")
 COLOURS = (colours.CROSS_ENTROPY, colours.SQUARED_ERROR, colours.LOGIT_SQUARED_ERROR)
-SMOOTHNESS = (theory.CROSS_ENTROPY_SMOOTHNESS, theory.BRIER_SCORE_SMOOTHNESS, 2.0)
+SMOOTHNESS = (
+    theory.curvature.CROSS_ENTROPY_SMOOTHNESS,
+    theory.curvature.BRIER_SCORE_SMOOTHNESS,
+    2.0,
+)
 """L of each loss in its logits, in the order of NAMES."""
 
 TARGETS = {"digits": 0.9, "iris": 0.9, "wine": 0.95, "breast_cancer": 0.95}
@@ -143,8 +147,8 @@ def of_gradients() -> list[Row]:
         z = x @ weights
         q = jax.nn.softmax(z)
         pulls = (
-            jax.vmap(theory.cross_entropy_logit_gradient)(q, p),
-            jax.vmap(theory.brier_score_logit_gradient)(q, p),
+            jax.vmap(theory.gradients.cross_entropy_logit_gradient)(q, p),
+            jax.vmap(theory.gradients.brier_score_logit_gradient)(q, p),
             2 * (z - p),
         )
         by_autodiff = jax.jacobian(lambda w: means(losses_that_race(), x @ w, p))(weights)

@@ -114,7 +114,7 @@ def difference(law: Law, field: GradientField, target: Array) -> Array:
     """The largest difference of a velocity of the field from the formula, relative to its size."""
 
     def formula(q: Array, z: Array) -> Array:
-        return law.velocity(theory.softmax_jacobian(q), q, z, target)
+        return law.velocity(theory.gradients.softmax_jacobian(q), q, z, target)
 
     expected = jax.vmap(formula)(field.q, field.logits)
     distances = jnp.linalg.norm(field.velocities - expected, axis=-1)

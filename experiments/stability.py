@@ -276,7 +276,7 @@ def about_limits(
 
 def cases_of_cross_entropy() -> dict[str, Lanes]:
     """What is asked of cross-entropy alone."""
-    return cases_of(theory.cross_entropy_largest_step) | {
+    return cases_of(theory.curvature.cross_entropy_largest_step) | {
         "cycles": lanes(EVEN, RATES_OF_CYCLES, 1.0),
         "round": lanes(SKEWED, ROUND_RATE, 1.0),
     }
@@ -286,7 +286,7 @@ def cases_of_brier_score() -> dict[str, Lanes]:
     """What is asked of the Brier score alone."""
     heights = np.tanh(GAPS_OF_CYCLES / 2)
     starts, truths = np.meshgrid(np.linspace(-8, 8, 33), (EVEN, SKEWED, CERTAIN))
-    return cases_of(theory.brier_score_largest_step) | {
+    return cases_of(theory.curvature.brier_score_largest_step) | {
         "cycles": lanes(EVEN, 2 * GAPS_OF_CYCLES / (heights * (1 - heights**2)), 1.0),
         "symmetry": lanes(EVEN, RATE_OF_ASYMMETRY + AROUND_A_CHANGE, 1.0),
         "doubling": lanes(EVEN, doubling_rate() + AROUND_A_CHANGE, 1.0),
@@ -297,7 +297,7 @@ def cases_of_brier_score() -> dict[str, Lanes]:
 
 def about_cross_entropy(cases: Mapping[str, Lanes], gaps: Mapping[str, np.ndarray]) -> list[Row]:
     """It comes back, at any step, and stays right on average."""
-    expected = np.asarray(jax.jit(theory.cross_entropy_two_cycle_gap)(RATES_OF_CYCLES))
+    expected = np.asarray(jax.jit(theory.curvature.cross_entropy_two_cycle_gap)(RATES_OF_CYCLES))
     diagram = f"diagram {EVEN}"
     exponents = lyapunov_exponents(cases[diagram], gaps[diagram], curvature_of_cross_entropy)
     thrown = gaps["thrown"][0]
@@ -349,7 +349,8 @@ def about_brier_score(cases: Mapping[str, Lanes], gaps: Mapping[str, np.ndarray]
     return [
         claim(
             f"Brier score, η = {SMOOTH_RATE:g}, just below 2/L = "
-            f"{2 / theory.BRIER_SCORE_SMOOTHNESS:.4f}: its largest rise in a step, from 99 starts",
+            f"{2 / theory.curvature.BRIER_SCORE_SMOOTHNESS:.4f}: its largest rise in a step, from "
+            "99 starts",
             predicted=0,
             measured=np.diff(values, axis=1).max(),
             tolerance=1e-15,
@@ -523,8 +524,8 @@ def draw(gaps: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     figure = Figure(figsize=(7.0, 6.2))
     panels = figure.subplots(2, 2, sharex="row")
     looks = {
-        "cross-entropy": (colours.CROSS_ENTROPY, theory.cross_entropy_largest_step),
-        "Brier score": (colours.SQUARED_ERROR, theory.brier_score_largest_step),
+        "cross-entropy": (colours.CROSS_ENTROPY, theory.curvature.cross_entropy_largest_step),
+        "Brier score": (colours.SQUARED_ERROR, theory.curvature.brier_score_largest_step),
     }
     for column, (name, (colour, largest_step)) in enumerate(looks.items()):
         for row, truth in enumerate((EVEN, SKEWED)):

@@ -382,7 +382,7 @@ def known_p(rng: np.random.Generator) -> KnownP:
     """Learn from labels; cross-entropy, KL and H(Y|X) over fresh points."""
     points, labels = points_of_known_p(rng, LABELS)
     observed = Examples(points.features, np.eye(len(CENTRES))[labels])
-    training = train(CROSS_ENTROPY, observed, theory.CROSS_ENTROPY_SMOOTHNESS)
+    training = train(CROSS_ENTROPY, observed, theory.curvature.CROSS_ENTROPY_SMOOTHNESS)
     fresh, _ = points_of_known_p(rng, FRESH_POINTS)
     return KnownP(
         np.asarray(mean_loss(CROSS_ENTROPY, fresh, training.weights)),
@@ -460,7 +460,7 @@ def run(progress: Progress) -> Finding:
         by_cross_entropy = course(
             "cross-entropy",
             CROSS_ENTROPY,
-            theory.CROSS_ENTROPY_SMOOTHNESS,
+            theory.curvature.CROSS_ENTROPY_SMOOTHNESS,
             learning,
             held_out,
         )
@@ -468,7 +468,7 @@ def run(progress: Progress) -> Finding:
         by_squared_error = course(
             "squared error",
             SQUARED_ERROR,
-            theory.BRIER_SCORE_SMOOTHNESS,
+            theory.curvature.BRIER_SCORE_SMOOTHNESS,
             learning,
             held_out,
         )

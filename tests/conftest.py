@@ -27,3 +27,11 @@ def pytest_collection_modifyitems(items):
         if group == "test_experiments.py" and hasattr(item, "callspec"):
             group += f"-{item.callspec.params.get('name', '')}"
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture
+def float64():
+    import jax  # not before the settings above
+
+    with jax.enable_x64(True):
+        yield

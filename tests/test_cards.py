@@ -283,8 +283,8 @@ def test_largest_push_is_where_the_formula_has_it(loss, expected):
 @pytest.mark.parametrize("num_classes", [2, 3, 10])
 def test_push_is_that_of_the_closed_forms(num_classes):
     with jax.enable_x64(True):
-        expected = float(theory.largest_brier_score_gradient_norm(num_classes))
-        mistake = float(theory.cross_entropy_gradient_norm(12.0, num_classes))
+        expected = float(theory.gradients.largest_brier_score_gradient_norm(num_classes))
+        mistake = float(theory.gradients.cross_entropy_gradient_norm(12.0, num_classes))
     assert card_of(BRIER, num_classes).push.largest_norm == pytest.approx(expected, rel=1e-9)
     assert card_of(CROSS_ENTROPY, num_classes).push.mistake_norm == pytest.approx(mistake, rel=1e-9)
 
@@ -366,10 +366,10 @@ def flow_time(loss, margin, scale=1):
 @pytest.mark.parametrize(
     ("loss", "closed_form"),
     [
-        (CROSS_ENTROPY, lambda m: theory.cross_entropy_escape_time(m, 3)),
-        (BRIER, lambda m: theory.brier_score_escape_time(m, 3)),
-        (MSE, lambda m: 3 * theory.brier_score_escape_time(m, 3)),
-        (RAW, theory.logit_squared_error_escape_time),
+        (CROSS_ENTROPY, lambda m: theory.escape.cross_entropy_escape_time(m, 3)),
+        (BRIER, lambda m: theory.escape.brier_score_escape_time(m, 3)),
+        (MSE, lambda m: 3 * theory.escape.brier_score_escape_time(m, 3)),
+        (RAW, theory.escape.logit_squared_error_escape_time),
         *((loss, partial(flow_time, loss)) for loss in (MAE, HALF, SEVEN, FOCAL)),
         (temperature, partial(flow_time, temperature, scale=2)),
     ],
@@ -387,7 +387,7 @@ def test_times_are_those_of_the_closed_form_or_of_a_quadrature(loss, closed_form
 def test_times_are_those_of_the_closed_form_for_other_numbers_of_classes(num_classes):
     escape = card_of(BRIER, num_classes).escape
     with jax.enable_x64(True):
-        expected = theory.brier_score_escape_time(escape.margins, num_classes)
+        expected = theory.escape.brier_score_escape_time(escape.margins, num_classes)
     np.testing.assert_allclose(escape.times, expected, rtol=1e-6)
 
 
@@ -565,7 +565,7 @@ def test_rounding_inside_a_loss_is_named_and_not_taken_for_a_wrong_derivative():
     assert card.properness.proper
     assert card.escape.law == "linear"
     with jax.enable_x64(True):
-        expected = theory.cross_entropy_escape_time(card.escape.margins, 3)
+        expected = theory.escape.cross_entropy_escape_time(card.escape.margins, 3)
     np.testing.assert_allclose(card.escape.times, expected, rtol=1e-3)
 
 

@@ -206,7 +206,7 @@ def test_no_file_holds_two_ideas():
 @every_module
 def test_what_is_public_is_said_by_the_name_alone(module):
     assert not hasattr(importlib.import_module(f"jaxent.{module}"), "__all__")
-    assert public_members(module)
+    assert public_members(module) or any(other.startswith(f"{module}.") for other in MODULES)
 
 
 SECTIONS = ["Attributes", "Args", "Returns", "Raises", "Example", "References"]
@@ -334,7 +334,7 @@ def test_annotations_hold_wherever_an_example_goes():
         print(runner.failures, examples)
     """)
     failures, examples = map(int, received.split()[-2:])
-    sources = [(PACKAGE / f"{module}.py").read_text() for module in MODULES]
+    sources = [SOURCES[f"jaxent.{module}"].read_text() for module in MODULES]
     assert failures == 0, received
     assert examples == sum(len(re.findall(r"^ *>>>", text, re.MULTILINE)) for text in sources)
 
