@@ -14,6 +14,7 @@ import math
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import product
 from typing import Any, NamedTuple
 
 import jax
@@ -26,7 +27,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.collections import TriMesh
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize, SymLogNorm, is_color_like
 from matplotlib.figure import Figure
 
@@ -36,7 +37,7 @@ from jaxent import cards, curvature, descent, gradients, plots
 from jaxent._examples import Loss, jit_quickly
 from jaxent._words import short
 from jaxent.cards import LossCard
-from jaxent.gradients import GradientField, GradientProfile
+from jaxent.gradients import GradientProfile
 
 _RESOLUTION = 100
 _STEPS = 100
@@ -64,21 +65,32 @@ _STYLE = [
 ]
 
 
-class _Simplex(NamedTuple):
-    """What a portrait shows of a loss on the simplex of three classes."""
+class _Subject(NamedTuple):
+    """What the panels of a loss are measured from, inside one compiled program."""
 
-    field: GradientField
-    least_curvatures: Float[np.ndarray, " points"]
-    paths: Float[np.ndarray, "starts points 3"]
-    step: str
-
-
-class _Look(NamedTuple):
-    """What a portrait shows of a loss."""
-
-    card: LossCard
+    loss: Loss
+    target: Array
+    starts: Array
+    rate: Array
     profile: GradientProfile
-    simplex: _Simplex | None
+    field: Any  # a GradientField, of three classes
+
+
+class _Panel(NamedTuple):
+    """One panel of a portrait: its words, what it shows of a loss, and how that is drawn."""
+
+    name: str  # the ids of its axes begin with it
+    head: str  # the words above the panel
+    # Draws what is shown of one loss, in a `color`. A triangle is given `class_names` too, and
+    # with a scale a `norm` in place of the color.
+    draw: Callable[..., Any]
+    measure: Callable[[_Subject], Any] | None = None  # what is shown, in arrays; if None, the card
+    # The limits of the vertical axis or the scale of the colours, from what is shown of all losses.
+    scale: Callable[[Sequence[Any]], Any] | None = None
+    bar: str = ""  # the label of a colour bar, for the first artist that `draw` returns
+    note: Callable[[LossCard], str] | None = None  # the words about each loss, beneath the head
+    key: str = ""  # the words at the foot that say how to read the panel
+    ternary: bool = False  # a triangle, which only three classes have
 
 
 class _Sheet(Figure):
@@ -146,15 +158,16 @@ def portrait(
 
     Returns:
         A `matplotlib.figure.Figure`, 9 to 10 inches wide, to be saved with ``figure.savefig``; it
-        looks the same whatever the settings of matplotlib. The text of an SVG is text.
+        looks the same whatever the settings of matplotlib. The text of an SVG is text. The id
+        (``gid``) of the axes of a panel is its name and the number of the loss: "profile-0",
+        "escape-0", "field-0", "curvature-0", "paths-0" and "card-0" are of the first loss.
 
     Raises:
         TypeError: what was given is no loss.
         ValueError: two losses have the same name; the colors are not as many as the losses, or are
-            none; a loss of one logit is given other than 2
-            classes; the target is not a distribution over 3 classes, is given for another number
-            of them, or is soft where a loss takes no soft targets; or the loss does not return a
-            scalar.
+            none; a loss of one logit is given other than 2 classes; the target is not a
+            distribution over 3 classes, is given for another number of them, or is soft where a
+            loss takes no soft targets; or the loss does not return a scalar.
 
     Example:
         The law of escape stands above its panel. One more logit to unlearn costs cross-entropy a
@@ -174,6 +187,7 @@ def portrait(
     palette = _palette(colors, len(by_name))
     tell = progress or (lambda words: None)
     facts = dict(facts or {})
+    panels = [panel for panel in _PANELS if num_classes == 3 or not panel.ternary]
     looks = {}
     for name, loss in by_name.items():
 
@@ -182,10 +196,10 @@ def portrait(
 
         if name not in facts:
             facts[name] = cards.card(loss, num_classes, name=name, seed=seed, progress=tell_of)
-        looks[name] = _look(loss, num_classes, p, facts[name], tell_of)
+        looks[name] = _look(loss, num_classes, panels, p, facts[name], tell_of)
     tell("drawing")
     with matplotlib.style.context(_STYLE):
-        return _draw(looks, num_classes, p, palette)
+        return _draw(looks, panels, num_classes, p, palette)
 
 
 def _palette(colors: Sequence[str] | None, num_losses: int) -> Sequence[str]:
@@ -216,169 +230,141 @@ def _as_distribution(target: Sequence[float] | ArrayLike | None, num_classes: in
     return p
 
 
-# What is measured
-
-
 def _look(
     loss: Loss,
     num_classes: int,
+    panels: Sequence[_Panel],
     target: np.ndarray,
     card: LossCard,
     tell: Callable[[str], object],
-) -> _Look:
+) -> dict[str, Any]:
+    """What each panel shows of a loss, and the card."""
     soft_targets = card.invariance.soft_targets
     if target.max() < 1 and soft_targets != "accepted":
         takes = {"ignored": "ignores", "refused": "refuses"}[soft_targets]
         raise ValueError(f"{card.name} {takes} soft targets, so target must be all on one class.")
     tell("panels")
+
+    def measure(log_odds: Array, target: Array, starts: Array, rate: Array) -> dict[str, Any]:
+        margins = -log_odds - math.log(num_classes - 1)
+        profile, field = gradients.gradient_profile(loss, num_classes, margin=margins), None
+        if num_classes == 3:
+            field = gradients.gradient_field(loss, target, resolution=_RESOLUTION)
+        subject = _Subject(loss, target, starts, rate, profile, field)
+        return {panel.name: panel.measure(subject) for panel in panels if panel.measure}
+
     with jax.enable_x64(True):
-        log_odds = jnp.linspace(-20.0, 20.0, 401)
-        profile = jit_quickly(partial(_profile, loss, num_classes))(log_odds)
-        profile = jax.tree.map(np.asarray, profile)
-        if num_classes != 3:
-            return _Look(card, profile, None)
-        rate, step = _step_of(card)
-        measured = jit_quickly(partial(_over_the_simplex, loss))(target, jnp.asarray(_STARTS), rate)
-        field, least_curvatures, paths = jax.tree.map(np.asarray, measured)
-        return _Look(card, profile, _Simplex(field, least_curvatures, paths, step))
-
-
-def _profile(loss: Loss, num_classes: int, log_odds: Array) -> GradientProfile:
-    margins = -log_odds - math.log(num_classes - 1)
-    return gradients.gradient_profile(loss, num_classes, margin=margins)
-
-
-def _over_the_simplex(
-    loss: Loss, target: Array, starts: Array, rate: Array
-) -> tuple[GradientField, Array, Array]:
-    field = gradients.gradient_field(loss, target, resolution=_RESOLUTION)
-    targets = jnp.broadcast_to(target, field.logits.shape)
-    least_curvatures = curvature.eigenvalues(loss, field.logits, targets)[:, 0]
-
-    def path(start: Array) -> Array:
-        logits = jnp.log(start) - jnp.mean(jnp.log(start))
-        sgd = optax.sgd(rate)
-        fit = descent.fit(loss, logits, target, sgd, steps=_STEPS, record=descent.record_path)
-        return jax.nn.softmax(jnp.append(fit.record, fit.params[None], axis=0))
-
-    return field, least_curvatures, jax.vmap(path)(starts)
-
-
-def _step_of(card: LossCard) -> tuple[float, str]:
-    """A step that descent is stable with, and where it comes from in words."""
-    smoothness, push = card.curvature.smoothness, card.push.largest_norm
-    if 0 < smoothness < math.inf:
-        return 1 / smoothness, f"η = 1/L = {short(1 / smoothness)}"
-    rate = 1 / push if 0 < push < math.inf else 1.0
-    return rate, f"η = {short(rate)}, as L = {short(smoothness)}"
+        where = jnp.linspace(-20.0, 20.0, 401), target, np.asarray(_STARTS), _step_of(card)[0]
+        measured = jax.tree.map(np.asarray, jit_quickly(measure)(*where))
+    return {"card": card, **{panel.name: measured.get(panel.name, card) for panel in panels}}
 
 
 # The sheet, in inches from its left and from its top
 
 _Place = tuple[float, float, float, float]  # left, top, width, height
-_HEADS = {
-    "profile": "gradient norm ‖dL/dz‖",
-    "escape": "time to unlearn, η × steps",
-    "field": "push, and where q moves",
-    "curvature": "least curvature",
-    "paths": f"{_STEPS} steps of descent",
-}
+_Row = tuple[float, dict[str, _Place]]  # the top of the name of a loss, its panels and its card
 _QUIET = "#595959"
 _OTHERS: dict[str, Any] = {"color": "#c8c8c8", "linewidth": 1.0}
 
 
-class _Layout(NamedTuple):
-    """Where everything stands; a triangle on the bottom of its place."""
+class _Grid(NamedTuple):
+    """The columns of a sheet, for each kind of panel the left edges and the width, and its lines.
 
-    size: tuple[float, float]
-    names: Sequence[tuple[float, float]]
-    panels: Sequence[Mapping[str, _Place]]
-    bars: Mapping[str, _Place]
+    Panels fill the columns of their kind from the left, line by line. The card comes after the
+    triangles, or is above all panels if it has several columns.
+    """
+
+    width: float
+    curves: tuple[tuple[float, ...], float]
+    triangles: tuple[tuple[float, ...], float]
+    top: float
+    height: float
+    pitch: float
     columns_of_card: int
 
 
-def _layout(losses: int, triangles: bool) -> _Layout:
-    if not triangles:
-        height, tops = 2.1, [0.95 + 3.0 * k for k in range(losses)]
-        panels = [
-            {
-                "profile": (0.6, top, 2.5, height),
-                "escape": (3.6, top, 2.5, height),
-                "card": (6.35, top, 2.6, height),
-            }
-            for top in tops
-        ]
-        names = [(0.15, 0.3), *((0.15, top - 0.5) for top in tops[1:])]
-        return _Layout((9.0, tops[-1] + height + 0.55), names, panels, {}, 1)
-    if losses == 1:
-        height, side, upper, lower = 2.4, 2.5, 0.85, 4.65
-        panels = [
-            {
-                "profile": (0.6, upper, 2.3, height),
-                "field": (3.3, upper, side, height),
-                "curvature": (6.25, upper, side, height),
-                "escape": (0.6, lower, 2.3, height),
-                "paths": (3.3, lower, side, height),
-                "card": (6.3, lower, side, height),
-            }
-        ]
-        names = [(0.15, 0.3)]
-        size, bars_top, columns_of_card = (9.0, lower + height + 0.55), upper + height + 0.35, 1
-    else:
-        height, side, tops = 1.7, 1.76, [1.6 + 3.2 * k for k in range(losses)]
-        facts = [tops[0] - 1.2, *(top - 0.95 for top in tops[1:])]  # the first row has heads
-        panels = [
-            {
-                "card": (0.15, top_of_facts, 9.8, 0.6),
-                "profile": (0.5, top, 1.5, height),
-                "escape": (2.5, top, 1.5, height),
-                "field": (4.25, top, side, height),
-                "curvature": (6.17, top, side, height),
-                "paths": (8.09, top, side, height),
-            }
-            for top_of_facts, top in zip(facts, tops, strict=True)
-        ]
-        names = [(0.15, top - 0.1) for top in facts]
-        bottom = tops[-1] + height
-        size, bars_top, columns_of_card = (10.0, bottom + 0.9), bottom + 0.35, 3
-    bars = {
-        panel: (panels[0][panel][0] + 0.12, bars_top, side - 0.24, 0.09)
-        for panel in ("field", "curvature")
-    }
-    return _Layout(size, names, panels, bars, columns_of_card)
+_WITHOUT_TRIANGLES = _Grid(9.0, ((0.6, 3.6), 2.5), ((6.3,), 2.6), 0.95, 2.1, 3.0, 1)
+_ONE_LOSS = _Grid(9.0, ((0.6,), 2.3), ((3.3, 6.25), 2.5), 0.85, 2.4, 4.65 - 0.85, 1)
+_SEVERAL_LOSSES = _Grid(10.0, ((0.5, 2.5), 1.5), ((4.25, 6.17, 8.09), 1.76), 1.6, 1.7, 3.2, 3)
+
+
+def _layout(grid: _Grid, losses: int, panels: Sequence[_Panel]) -> list[_Row]:
+    curves = [panel.name for panel in panels if not panel.ternary]
+    triangles = [panel.name for panel in panels if panel.ternary]
+    above = grid.columns_of_card > 1
+    kinds = (*grid.curves, curves), (*grid.triangles, triangles if above else [*triangles, "card"])
+    lines = max(math.ceil(len(names) / len(lefts)) for lefts, _, names in kinds)
+    rows = []
+    for number in range(losses):
+        first = grid.top + grid.pitch * lines * number
+        top_of_name, places = first - 0.5, {}
+        if above:
+            top_of_card = first - (0.95 if number else 1.2)  # the first loss has heads
+            top_of_name = top_of_card - 0.1
+            places["card"] = 0.15, top_of_card, grid.width - 0.2, 0.6
+        for line, (lefts, width, names) in product(range(lines), kinds):
+            for left, name in zip(lefts, names[line * len(lefts) :], strict=False):
+                inset = 0.05 * (name == "card")
+                places[name] = left + inset, first + grid.pitch * line, width, grid.height
+        rows.append((top_of_name if number else 0.3, places))
+    return rows
 
 
 def _draw(
-    looks: Mapping[str, _Look], num_classes: int, target: np.ndarray, palette: Sequence[str]
+    looks: Mapping[str, Mapping[str, Any]],
+    panels: Sequence[_Panel],
+    num_classes: int,
+    target: np.ndarray,
+    palette: Sequence[str],
 ) -> Figure:
-    layout = _layout(len(looks), num_classes == 3)
-    notes = _notes(looks, num_classes, target, layout.size[0])
-    height = layout.size[1] + 0.15 * len(notes)
-    size = layout.size[0], height
+    grid = _WITHOUT_TRIANGLES
+    if num_classes == 3:
+        grid = _ONE_LOSS if len(looks) == 1 else _SEVERAL_LOSSES
+    rows = _layout(grid, len(looks), panels)
+    triangles = [panel.name for panel in panels if panel.ternary]
+    last, below = rows[-1][1], {panel.name: 0.9 for panel in panels if panel.bar}
+    end = max(last[part][1] + grid.height + below.get(part, 0.55) for part in last)
+    raw = [name for name, look in looks.items() if not look["card"].invariance.shift]
+    notes = textwrap.wrap(_notes(panels, raw, num_classes, target), round(17.5 * grid.width))
+    size = grid.width, end + 0.15 * len(notes)
     # said later, it would leave a placeholder, for which each file is drawn twice
     figure = _Sheet(figsize=size, dpi=150, layout="none")  # pyright: ignore
-    scales = _scales([look.simplex for look in looks.values() if look.simplex])
-    rows = zip(looks, palette, layout.names, layout.panels, strict=True)
-    for number, (name, colour, name_at, places) in enumerate(rows):
-        look = looks[name]
+    shown = {panel.name: [look[panel.name] for look in looks.values()] for panel in panels}
+    scales = {panel.name: panel.scale(shown[panel.name]) for panel in panels if panel.scale}
+    for number, (name, colour) in enumerate(zip(looks, palette, strict=True)):
+        (top, places), look = rows[number], looks[name]
         title = name if len(name) <= 80 else f"{name[:79]}…"
-        _write(figure, *name_at, title, color=colour, fontsize=11, weight="bold", parse_math=False)
-        _write_heads(figure, look, places, heads=number == 0)
-        axes = {panel: _axes(figure, place, panel) for panel, place in places.items()}
-        _draw_curves(axes["profile"], axes["escape"], looks, name, colour)
-        plots.plot_card(axes["card"], look.card, columns=layout.columns_of_card, fontsize=8)
-        if number < len(looks) - 1:
-            axes["profile"].set_xlabel("")
-            axes["escape"].set_xlabel("")
-        if look.simplex:
-            meshes = _draw_triangles(axes, look.simplex, scales, target, colour)
+        _write(figure, 0.15, top, title, color=colour, fontsize=11, weight="bold", parse_math=False)
+        axes = {
+            part: _axes(figure, place, f"{part}-{number}", ternary=part in triangles)
+            for part, place in places.items()
+        }
+        plots.plot_card(axes["card"], look["card"], columns=grid.columns_of_card, fontsize=8)
+        tops_with_notes = {places[panel.name][1] for panel in panels if panel.note}
+        for panel in panels:
+            left, top, width, _ = places[panel.name]
+            middle = left + width / 2
             if number == 0:
-                for panel, mesh in meshes.items():
-                    _draw_bar(figure, layout.bars[panel], panel, mesh)
-    top = height - 0.15 * len(notes)
-    _write(
-        figure, 0.15, top, "\n".join(notes), va="top", color=_QUIET, fontsize=7.5, linespacing=1.3
-    )
+                lift = 0.3 if top in tops_with_notes else 0.12
+                _write(figure, middle, top - lift, panel.head, ha="center", fontsize=9)
+            if panel.note:
+                note = panel.note(look["card"])
+                _write(figure, middle, top - 0.11, note, ha="center", fontsize=8.5, color=_QUIET)
+            ax, scale = axes[panel.name], scales.get(panel.name)
+            if not panel.ternary:
+                for one in shown[panel.name][:number] + shown[panel.name][number + 1 :]:
+                    panel.draw(ax, one, **_OTHERS)
+                panel.draw(ax, look[panel.name], color=colour)
+                ax.set(ylim=scale, ylabel="")
+                if number < len(looks) - 1:
+                    ax.set_xlabel("")
+                continue
+            style = {"norm": scale, "rasterized": True} if scale else {"color": colour}
+            drawn = _draw_triangle(ax, panel, look[panel.name], target, **style)
+            if panel.bar and number == 0:
+                _draw_bar(figure, last[panel.name], panel, drawn[0])
+    words = {"va": "top", "color": _QUIET, "fontsize": 7.5, "linespacing": 1.3}
+    _write(figure, 0.15, end, "\n".join(notes), **words)
     return figure
 
 
@@ -387,59 +373,67 @@ def _write(figure: Figure, left: float, top: float, words: str, **kwargs: Any) -
     figure.text(left / width, 1 - top / height, words, **kwargs)
 
 
-def _axes(figure: Figure, place: _Place, panel: str) -> Axes:
+def _axes(figure: Figure, place: _Place, gid: str, *, ternary: bool = False) -> Axes:
     left, top, width, height = place
-    projection = None
-    if panel in ("field", "curvature", "paths"):
-        projection, tall = "ternary", width * math.sqrt(3) / 2
+    if ternary:
+        tall = width * math.sqrt(3) / 2
         top, height = top + height - tall, tall
     of_width, of_height = figure.get_size_inches()
     return figure.add_axes(
         (left / of_width, 1 - (top + height) / of_height, width / of_width, height / of_height),
-        projection=projection,
+        projection="ternary" if ternary else None,
+        gid=gid,
     )
 
 
-def _write_heads(figure: Figure, look: _Look, places: Mapping[str, _Place], *, heads: bool) -> None:
-    """What each panel shows, and beneath it what it shows of this loss."""
-    notes = {"escape": look.card.escape.in_short()}
-    if look.simplex:
-        notes["paths"] = look.simplex.step
-    tops_with_notes = {places[panel][1] for panel in notes}
-    for panel, head in _HEADS.items():
-        if panel not in places:
-            continue
-        left, top, width, _ = places[panel]
-        middle = left + width / 2
-        if heads:
-            lift = 0.3 if top in tops_with_notes else 0.12
-            _write(figure, middle, top - lift, head, ha="center", fontsize=9)
-        if panel in notes:
-            _write(
-                figure, middle, top - 0.11, notes[panel], ha="center", fontsize=8.5, color=_QUIET
-            )
+def _draw_triangle(ax: Axes, panel: _Panel, shown: Any, target: np.ndarray, **style: Any) -> Any:
+    certain = target.max() == 1
+    names = [
+        ("truth" if p else "wrong") if certain else f"$p_{k}$ = {p:.3g}"
+        for k, p in enumerate(target)
+    ]
+    drawn = panel.draw(ax, shown, class_names=names, **style)
+    if not certain:
+        star = {"marker": "*", "markersize": 9, "color": "white", "markeredgecolor": "#262626"}
+        ax.plot(*target[:, None], clip_on=False, zorder=5, **star)
+    return drawn
 
 
-def _draw_curves(
-    profile: Axes, escape: Axes, looks: Mapping[str, _Look], name: str, colour: str
-) -> None:
-    """The two panels with curves: the others in grey, beneath that of the name."""
-    for other in (*(other for other in looks if other != name), name):
-        style: dict[str, Any] = {"color": colour} if other == name else _OTHERS
-        _, *zeros = plots.plot_gradient_profile(profile, looks[other].profile, **style)
-        for triangles in zeros:
-            triangles.set_markevery(16)
-        plots.plot_escape_law(escape, looks[other].card.escape, **{**style, "linewidth": 1.0})
-    profile.set_xticks([1e-6, 0.5, 1 - 1e-6], ["10⁻⁶", "½", "1 − 10⁻⁶"])
-    profile.set_xlim(1e-9, 1 - 1e-9)
-    profile.set_ylim(_decades([look.profile.gradient_norm for look in looks.values()]))
-    profile.set_xlabel("probability of the truth")
-    escape.set_xticks([0, 4, 8, 12])
-    escape.set_xlim(-0.5, 12.5)
-    escape.set_ylim(_decades([look.card.escape.times for look in looks.values()]))
-    escape.set_xlabel("margin of the mistake, logits")
-    for ax in profile, escape:
-        ax.set_ylabel("")
+def _draw_bar(figure: Figure, place: _Place, panel: _Panel, mesh: ScalarMappable) -> None:
+    left, top, width, height = place
+    below = left + 0.12, top + height + 0.35, width - 0.24, 0.09
+    ax = _axes(figure, below, f"{panel.name}-bar")
+    extend = "min" if isinstance(mesh.norm, LogNorm) else "neither"
+    bar = figure.colorbar(mesh, cax=ax, orientation="horizontal", extend=extend)
+    bar.set_label(panel.bar)
+    for colours in ax.collections:
+        colours.set_rasterized(True)
+    if isinstance(mesh.norm, SymLogNorm):
+        decade = 10.0 ** math.floor(math.log10(mesh.get_clim()[1]))
+        ticks = [-decade, -decade / 10, 0, decade / 10, decade]
+        bar.set_ticks(ticks, labels=[short(tick) for tick in ticks])
+        bar.minorticks_off()
+
+
+def _notes(panels: Sequence[_Panel], raw: list[str], num_classes: int, target: np.ndarray) -> str:
+    """What has to be known to read the sheet."""
+    curves = ["Gradient norm, time and facts: a certain truth, the wrong classes equal"]
+    curves += [panel.key for panel in panels if panel.key and not panel.ternary]
+    words = (
+        f"{num_classes} classes; logits z, q = softmax(z); η: step of descent; L: largest "
+        f"curvature at gaps of up to 30 logits. {'; '.join(curves)}."
+    )
+    if num_classes != 3:
+        number = ("no", "one", "two", "three", "four", "five")[len(_PANELS) - len(panels)]
+        return f"{words} A portrait of 3 classes has {number} triangles more."
+    p = ", ".join(f"{x:.3g}" for x in target)
+    triangles = [f"Triangles: P = ({p}){'' if target.max() == 1 else ', at the star'}"]
+    triangles += [panel.key for panel in panels if panel.key and panel.ternary]
+    words += f" {'; '.join(triangles)}."
+    if raw:
+        s = "s" if len(raw) == 1 else ""
+        words += f" {', '.join(raw)} read{s} raw logits: in the triangles these sum to 0."
+    return words
 
 
 def _decades(values: Sequence[ArrayLike]) -> tuple[float, float]:
@@ -453,105 +447,110 @@ def _decades(values: Sequence[ArrayLike]) -> tuple[float, float]:
     return 10.0 ** min(max(bottom, top - 11), top - 2), 10.0**top
 
 
-def _draw_triangles(
-    axes: Mapping[str, Axes],
-    simplex: _Simplex,
-    scales: Mapping[str, Normalize],
-    target: np.ndarray,
-    colour: str,
-) -> dict[str, TriMesh]:
-    certain = target.max() == 1
-    names = [
-        ("truth" if p else "wrong") if certain else f"$p_{k}$ = {p:.3g}"
-        for k, p in enumerate(target)
-    ]
-    push, _ = plots.plot_simplex_field(
-        axes["field"],
-        simplex.field,
-        norm=scales["field"],
-        arrows=9,
-        class_names=names,
-        rasterized=True,
-    )
-    curvatures, _ = plots.plot_simplex_map(
-        axes["curvature"],
-        simplex.field.q,
-        simplex.least_curvatures,
-        norm=scales["curvature"],
-        class_names=names,
-        rasterized=True,
-    )
-    for path in simplex.paths:
-        plots.plot_simplex_path(
-            axes["paths"],
-            path,
-            class_names=names,
-            color=colour,
-            linewidth=1.0,
-            marker=".",
-            markersize=3.2,
-        )
-    for panel in "field", "curvature", "paths":
-        ax = axes[panel]
-        if not certain:
-            star = {"marker": "*", "markersize": 9, "color": "white", "markeredgecolor": "#262626"}
-            ax.plot(*target[:, None], clip_on=False, zorder=5, **star)
-    return {"field": push, "curvature": curvatures}
+def _colours(values: Sequence[np.ndarray], *, signed: bool) -> Normalize:
+    """A scale of colours: linear, or logarithmic if the losses differ by more than 10."""
+    largest = [np.abs(one[np.isfinite(one)]).max(initial=0.0) for one in values]
+    largest = [float(one) for one in largest if one > 0] or [1.0]
+    most = max(largest)
+    if most <= 10 * min(largest):
+        return Normalize(-most if signed else 0, most)
+    return SymLogNorm(most / 100, vmin=-most, vmax=most) if signed else LogNorm(most / 1e3, most)
 
 
-def _scales(simplices: Sequence[_Simplex]) -> dict[str, Normalize]:
-    """The scales of the colours: linear, or logarithmic if the losses differ by more than 10."""
-    norms = [np.linalg.norm(simplex.field.gradients, axis=-1) for simplex in simplices]
-    push, linear = _largest(norms)
-    scale = Normalize(0, push) if linear else LogNorm(push / 1e3, push)
-    curvature, linear = _largest([np.abs(simplex.least_curvatures) for simplex in simplices])
-    signed = Normalize(-curvature, curvature)
-    if not linear:
-        signed = SymLogNorm(curvature / 100, vmin=-curvature, vmax=curvature)
-    return {"field": scale, "curvature": signed}
+# The panels
 
 
-def _largest(sizes: Sequence[np.ndarray]) -> tuple[float, bool]:
-    """The largest of all, and whether those of the losses are alike."""
-    largest = [size[np.isfinite(size)].max(initial=0.0) for size in sizes]
-    largest = [one for one in largest if one > 0] or [1.0]
-    return float(max(largest)), max(largest) <= 10 * min(largest)
+def _draw_profile(ax: Axes, profile: GradientProfile, **style: Any) -> None:
+    _, *zeros = plots.plot_gradient_profile(ax, profile, **style)
+    for triangles in zeros:
+        triangles.set_markevery(16)
+    ax.set_xticks([1e-6, 0.5, 1 - 1e-6], ["10⁻⁶", "½", "1 − 10⁻⁶"])
+    ax.set_xlim(1e-9, 1 - 1e-9)
 
 
-def _draw_bar(figure: Figure, place: _Place, panel: str, mesh: TriMesh) -> None:
-    label = {"field": "‖dL/dz‖", "curvature": "least eigenvalue of d²L/dz²"}[panel]
-    extend = "min" if isinstance(mesh.norm, LogNorm) else "neither"
-    ax = _axes(figure, place, "bar")
-    bar = figure.colorbar(mesh, cax=ax, orientation="horizontal", extend=extend)
-    bar.set_label(label)
-    for colours in ax.collections:
-        colours.set_rasterized(True)
-    if isinstance(mesh.norm, SymLogNorm):
-        decade = 10.0 ** math.floor(math.log10(mesh.get_clim()[1]))
-        ticks = [-decade, -decade / 10, 0, decade / 10, decade]
-        bar.set_ticks(ticks, labels=[short(tick) for tick in ticks])
-        bar.minorticks_off()
+def _draw_escape(ax: Axes, card: LossCard, **style: Any) -> None:
+    plots.plot_escape_law(ax, card.escape, **{**style, "linewidth": 1.0})
+    ax.set_xticks([0, 4, 8, 12])
+    ax.set(xlim=(-0.5, 12.5), xlabel="margin of the mistake, logits")
 
 
-def _notes(
-    looks: Mapping[str, _Look], num_classes: int, target: np.ndarray, width: float
-) -> list[str]:
-    """What has to be known to read the sheet, in lines that fit on it."""
-    words = (
-        f"{num_classes} classes; logits z, q = softmax(z); η: step of descent; L: largest "
-        "curvature at gaps of up to 30 logits. Gradient norm, time and facts: a certain truth, the "
-        "wrong classes equal; the law is that of margins from 8 on."
-    )
-    if num_classes != 3:
-        words += " A portrait of 3 classes has three triangles more."
-        return textwrap.wrap(words, round(17.5 * width))
-    p = ", ".join(f"{x:.3g}" for x in target)
-    words += (
-        f" Triangles: P = ({p}){'' if target.max() == 1 else ', at the star'}; the line is where "
-        "the least curvature is 0; descent: a dot a step, open at the start, full at the end."
-    )
-    raw = [name for name, look in looks.items() if not look.card.invariance.shift]
-    if raw:
-        reads = "reads" if len(raw) == 1 else "read"
-        words += f" {', '.join(raw)} {reads} raw logits: in the triangles these sum to 0."
-    return textwrap.wrap(words, round(17.5 * width))
+def _least_curvatures(subject: _Subject) -> tuple[Array, Array]:
+    """The points of the field, and the least curvature at each."""
+    q, logits = subject.field.q, subject.field.logits
+    targets = jnp.broadcast_to(subject.target, logits.shape)
+    return q, curvature.eigenvalues(subject.loss, logits, targets)[:, 0]
+
+
+def _step_of(card: LossCard) -> tuple[float, str]:
+    """A step that descent is stable with, and where it comes from in words."""
+    smoothness, push = card.curvature.smoothness, card.push.largest_norm
+    if 0 < smoothness < math.inf:
+        return 1 / smoothness, f"η = 1/L = {short(1 / smoothness)}"
+    rate = 1 / push if 0 < push < math.inf else 1.0
+    return rate, f"η = {short(rate)}, as L = {short(smoothness)}"
+
+
+def _paths(subject: _Subject) -> Array:
+    loss, target, sgd = subject.loss, subject.target, optax.sgd(subject.rate)
+
+    def path(start: Array) -> Array:
+        logits = jnp.log(start) - jnp.mean(jnp.log(start))
+        fit = descent.fit(loss, logits, target, sgd, steps=_STEPS, record=descent.record_path)
+        return jax.nn.softmax(jnp.append(fit.record, fit.params[None], axis=0))
+
+    return jax.vmap(path)(subject.starts)
+
+
+def _draw_paths(ax: Axes, paths: np.ndarray, **style: Any) -> None:
+    for path in paths:
+        plots.plot_simplex_path(ax, path, linewidth=1.0, marker=".", markersize=3.2, **style)
+
+
+# In the order of reading: curves fill the columns on the left, triangles those on the right.
+_PANELS = (
+    _Panel(
+        name="profile",
+        head="gradient norm ‖dL/dz‖",
+        measure=lambda subject: subject.profile,
+        draw=_draw_profile,
+        scale=lambda profiles: _decades([profile.gradient_norm for profile in profiles]),
+    ),
+    _Panel(
+        name="escape",
+        head="time to unlearn, η × steps",
+        note=lambda card: card.escape.in_short(),
+        draw=_draw_escape,
+        scale=lambda facts: _decades([card.escape.times for card in facts]),
+        key="the law is that of margins from 8 on",
+    ),
+    _Panel(
+        name="field",
+        head="push, and where q moves",
+        measure=lambda subject: subject.field,
+        draw=partial(plots.plot_simplex_field, arrows=9),
+        scale=lambda fields: _colours(
+            [np.linalg.norm(field.gradients, axis=-1) for field in fields], signed=False
+        ),
+        bar="‖dL/dz‖",
+        ternary=True,
+    ),
+    _Panel(
+        name="curvature",
+        head="least curvature",
+        measure=_least_curvatures,
+        draw=lambda ax, shown, **style: plots.plot_simplex_map(ax, *shown, **style),
+        scale=lambda shown: _colours([curvatures for _, curvatures in shown], signed=True),
+        bar="least eigenvalue of d²L/dz²",
+        key="the line is where the least curvature is 0",
+        ternary=True,
+    ),
+    _Panel(
+        name="paths",
+        head=f"{_STEPS} steps of descent",
+        note=lambda card: _step_of(card)[1],
+        measure=_paths,
+        draw=_draw_paths,
+        key="descent: a dot a step, open at the start, full at the end",
+        ternary=True,
+    ),
+)

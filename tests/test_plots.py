@@ -4,6 +4,7 @@ import subprocess
 import sys
 from importlib.resources import files
 
+import jax.numpy as jnp
 import matplotlib.style
 import numpy as np
 import pytest
@@ -170,8 +171,6 @@ def test_zeros_of_a_history_on_a_log_axis_are_shown_and_those_that_are_nan_are_n
 
 
 def test_history_takes_jax_arrays_of_any_precision(ax):
-    import jax.numpy as jnp
-
     (line,) = plots.plot_history(ax, jnp.array([1.0, 0.5], jnp.bfloat16), log=True)
     np.testing.assert_array_equal(line.get_ydata(), [1.0, 0.5])
 

@@ -3,6 +3,7 @@
 import io
 import re
 from functools import cache, partial
+from itertools import combinations
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +14,7 @@ import pytest
 from matplotlib.collections import TriMesh
 from matplotlib.colors import LogNorm, SymLogNorm
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.text import Text
-from mpltern.ternary import TernaryAxes
 
 from jaxent import cards, losses, portraits
 from tests.text_overlaps import unreadable_text
@@ -101,26 +100,13 @@ def text_of(figure):
 
 
 def panels(figure):
-    """The axes of each row, by what is drawn in them."""
-    rows = [{}]
+    """The axes of each loss, by the names of their panels."""
+    rows = {}
     for ax in figure.axes:
-        if isinstance(ax, TernaryAxes):
-            meshes = [one for one in ax.collections if isinstance(one, TriMesh)]
-            kind = "paths"
-            if meshes:
-                kind = "field" if meshes[0].get_cmap().name == "cividis" else "curvature"
-        elif not ax.axison:
-            kind = "card"
-        elif ax.get_xscale() == "logit":
-            kind = "profile"
-        elif ax.get_yscale() == "log":
-            kind = "escape"
-        else:  # a colour bar
-            continue
-        if kind in rows[-1]:
-            rows.append({})
-        rows[-1][kind] = ax
-    return rows
+        panel, _, number = ax.get_gid().rpartition("-")
+        rows.setdefault(number, {})[panel] = ax
+    rows.pop("bar", None)
+    return list(rows.values())
 
 
 def mesh_of(ax):
@@ -137,10 +123,6 @@ def q_at(places):
 def q_and_values_of(mesh):
     triangulation = mesh._triangulation
     return q_at(np.stack([triangulation.x, triangulation.y], axis=-1)), np.asarray(mesh.get_array())
-
-
-def curve_of(ax, colour) -> Line2D:
-    return next(line for line in ax.lines if line.get_color() == colour)
 
 
 def paths_of(ax) -> list[np.ndarray]:
@@ -195,7 +177,7 @@ def test_convex_loss_has_no_line_on_its_map():
 
 def test_profile_is_the_gradient_norm_by_its_closed_form():
     (row,) = panels(sheet("five classes"))
-    p_true, received = map(np.asarray, curve_of(row["profile"], BLUE).get_data())
+    p_true, received = map(np.asarray, row["profile"].lines[0].get_data())
     # the weight of the focal loss times ‖q − e‖ = √(5/4), all in terms of the true probability
     a, odds = p_true, (1 - p_true)
     expected = odds**2 * (odds - 2 * a * np.log(a)) * np.sqrt(5 / 4)
@@ -294,10 +276,10 @@ def test_picture_of_raw_logits_says_where_they_are():
 
 def test_other_numbers_of_classes_have_no_triangles_and_say_so():
     figure = sheet("five classes")
-    assert not any(isinstance(ax, TernaryAxes) for ax in figure.axes)
+    assert [row.keys() & {"escape", "field", "paths"} for row in panels(figure)] == [{"escape"}]
     said = text_of(figure).replace("\n", " ")
     assert "5 classes; " in said
-    assert "portrait of 3 classes has three triangles more" in said
+    assert re.search(r"portrait of 3 classes has \w+ triangles more", said)
 
 
 # What the rows share
@@ -313,8 +295,7 @@ def test_each_loss_has_one_colour_in_the_order_of_the_cycle():
 
 
 def test_colours_can_be_chosen():
-    figure = portraits.portrait({"known": constant}, colors=["#123456"])
-    (row,) = panels(figure)
+    (row,) = panels(portraits.portrait({"known": constant}, colors=["#123456"]))
     assert {line.get_color() for line in row["paths"].lines} == {"#123456"}
 
 
@@ -333,8 +314,10 @@ def test_colours_that_do_not_fit_are_refused(colors, reason):
 def test_curves_of_the_others_are_there_in_grey():
     first, second = panels(sheet("two"))
     for panel in "profile", "escape":
-        grey = curve_of(first[panel], "#c8c8c8").get_xydata()
-        np.testing.assert_array_equal(grey, curve_of(second[panel], VERMILION).get_xydata())
+        grey, *_ = first[panel].lines
+        assert grey.get_color() == "#c8c8c8"
+        own = second[panel].lines[len(second[panel].lines) // 2]  # after as many of the other
+        np.testing.assert_array_equal(grey.get_xydata(), own.get_xydata())
 
 
 def test_rows_share_their_axes_and_the_scales_of_their_colours():
@@ -345,9 +328,7 @@ def test_rows_share_their_axes_and_the_scales_of_their_colours():
     for panel in "field", "curvature":
         norm = mesh_of(first[panel]).norm
         assert norm is mesh_of(second[panel]).norm
-        sizes = [
-            np.abs(np.asarray(mesh_of(row[panel]).get_array())).max() for row in (first, second)
-        ]
+        sizes = [np.abs(q_and_values_of(mesh_of(row[panel]))[1]).max() for row in (first, second)]
         assert norm.vmax == pytest.approx(max(sizes))
 
 
@@ -392,8 +373,7 @@ def test_target_without_triangles_is_refused():
 
 
 @pytest.mark.parametrize(
-    "loss",
-    [losses.sigmoid_squared_error, partial(losses.sigmoid_binary_cross_entropy)],
+    "loss", [losses.sigmoid_squared_error, partial(losses.sigmoid_binary_cross_entropy)]
 )
 def test_binary_loss_of_three_classes_is_refused(loss):
     with pytest.raises(ValueError, match=r"sigmoid_\w+.* is a loss of two classes"):
@@ -421,9 +401,7 @@ def test_progress_hears_of_every_loss_and_of_the_drawing():
 
 def saved(figure, extension, **kwargs) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(
-        buffer, format=extension, metadata={"Date": None} if extension == "svg" else None, **kwargs
-    )
+    figure.savefig(buffer, format=extension, **kwargs)
     return buffer.getvalue()
 
 
@@ -443,8 +421,16 @@ def test_text_of_an_svg_is_text_and_only_its_colours_are_pixels():
     svg = saved(sheet("two"), "svg").decode()
     for words in "softmax_cross_entropy", "exponential, ∝", "probability of the truth":
         assert words in svg
-    assert svg.count("<image") == 6
+    bars = [ax for ax in sheet("two").axes if str(ax.get_gid()).endswith("-bar")]
+    assert svg.count("<image") == len(sheet("two").findobj(TriMesh)) + len(bars) >= 6
     assert len(svg) < 1_000_000
+
+
+def test_axes_have_ids_of_their_own_in_an_svg_too():
+    ids = [ax.get_gid() for ax in sheet("two").axes]
+    assert {f"{panel}-{number}" for panel in ("profile", "card") for number in (0, 1)} < set(ids)
+    assert len(set(ids)) == len(ids)
+    assert set(ids) < set(re.findall(r'<g id="([\w-]+)"', saved(sheet("two"), "svg").decode()))
 
 
 def test_text_of_a_pdf_is_text():
@@ -472,6 +458,21 @@ def test_all_text_can_be_read_whatever_the_resolution(case, dpi):
     received = unreadable_text(figure)
     figure.set_dpi(usual)
     assert received == []
+
+
+@pytest.mark.parametrize(
+    ("shown", "num_classes"), [([linear], 3), ([linear, constant], 3), ([linear, constant], 5)]
+)
+def test_panels_that_are_added_find_a_place_of_their_own(monkeypatch, shown, num_classes):
+    profile, _, field, *_ = portraits._PANELS
+    added = profile._replace(name="curve"), field._replace(name="triangle")
+    monkeypatch.setattr(portraits, "_PANELS", (*portraits._PANELS, *added))
+    figure = portraits.portrait(shown, num_classes)
+    assert all("curve" in row for row in panels(figure))
+    assert ("has four triangles more" in text_of(figure)) == (num_classes == 5)
+    places = [ax.get_position() for ax in figure.axes]
+    assert not any(one.overlaps(other) for one, other in combinations(places, 2))
+    assert unreadable_text(figure) == []
 
 
 def test_portrait_is_a_figure_of_the_width_of_a_page():
