@@ -10,6 +10,11 @@ what is dragged is the function that was handed in and not a table of it, and ho
 and P. (A loss that cannot be translated is a table, and the page says so and how far it is off.)
 Numbers on the page are in double precision unless float32 is asked for, and each element that shows
 one carries all of its digits in a `data-` attribute.
+
+The folder `page/` is an ordinary page of HTML, CSS and JavaScript modules. Linters and editors read
+it as it is, and follow a name from the module that exports it to those that import it. The modules
+become one script here: each stands after those that it imports, without its `import` and `export`.
+So they share one scope, in which no name is declared twice.
 """
 
 import html
@@ -101,10 +106,7 @@ def page(
     """The page that `save_page` writes, as a string.
 
     Args:
-        losses: as for `save_page`.
-        target: likewise.
-        title: likewise.
-        float32: likewise.
+        losses, target, title, float32: as for `save_page`.
 
     Returns:
         A whole HTML document.
@@ -134,9 +136,38 @@ def page(
         "TARGET": json.dumps(np.asarray(target, np.float64).tolist()),
         "VERSION": html.escape(jaxent.__version__),
     }
-    template = resources.files("jaxent").joinpath("page.html").read_text(encoding="utf-8")
     # in one pass, lest a title that contains a marker be filled in as well
-    return re.sub(f"__({'|'.join(parts)})__", lambda marker: parts[marker[1]], template)
+    return re.sub(f"__({'|'.join(parts)})__", lambda marker: parts[marker[1]], _template())
+
+
+def _template() -> str:
+    """The page without losses: the style and the script stand where index.html links to them."""
+    style = f"<style>\n{_source('style.css')}</style>"
+    script = f'<script type="module">\n{_script()}'
+    document = _source("index.html").replace('<link rel="stylesheet" href="style.css">', style)
+    return document.replace('<script type="module" src="main.js">', script)
+
+
+def _script() -> str:
+    """All modules that main.js needs, as one."""
+    bodies: dict[str, str] = {}
+
+    def add(name: str) -> None:
+        source = _source(name)
+        for imported in _IMPORT.findall(source):
+            if imported not in bodies:
+                add(imported)
+        bodies[name] = re.sub("^export ", "", _IMPORT.sub("", source), flags=re.MULTILINE)
+
+    add("main.js")
+    return "\n".join(bodies.values())
+
+
+_IMPORT = re.compile(r'^import {[^}]*} from "\./(.*)";\n+', re.MULTILINE)
+
+
+def _source(name: str) -> str:
+    return resources.files("jaxent").joinpath("page", name).read_text(encoding="utf-8")
 
 
 def _entry(index: int, name: str, loss: Loss, float32: bool) -> str:

@@ -342,34 +342,25 @@ def test_annotations_hold_wherever_an_example_goes():
 # Packaging
 
 
-def test_the_types_and_the_style_are_in_the_package():
-    for name in ("py.typed", "paper.mplstyle", "page.html"):
-        assert (PACKAGE / name).is_file()
+DATA = ["py.typed", "paper.mplstyle", "page/index.html", "page/style.css", "page/main.js"]
+
+
+def test_types_style_and_page_are_in_the_package():
+    assert all((PACKAGE / name).is_file() for name in DATA)
     wheel = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel == {"packages": ["jaxent"]}  # all of the folder but what git ignores
     ignored = (ROOT / ".gitignore").read_text().split()
-    assert not {
-        "py.typed",
-        "paper.mplstyle",
-        "page.html",
-        "*.html",
-        "*.typed",
-        "*.mplstyle",
-        "jaxent/",
-    } & set(ignored)
+    kinds = {"*.typed", "*.mplstyle", "*.html", "*.css", "*.js"}
+    assert not {"jaxent/", "page/", *DATA, *kinds} & set(ignored)
 
 
-def test_a_wheel_ships_the_types_and_the_style():
+def test_a_wheel_ships_the_whole_package_and_nothing_else():
     wheel = pytest.importorskip("hatchling.builders.wheel", reason="hatchling builds the wheel")
     files = wheel.WheelBuilder(str(ROOT)).recurse_included_files()
     shipped = {file.distribution_path for file in files}
-    assert {
-        "jaxent/py.typed",
-        "jaxent/paper.mplstyle",
-        "jaxent/page.html",
-        "jaxent/losses.py",
-    } <= shipped
-    assert all(path.startswith("jaxent/") for path in shipped)
+    whole = {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    assert shipped == {path.relative_to(ROOT).as_posix() for path in whole}
+    assert {f"jaxent/{name}" for name in DATA} <= shipped
 
 
 def test_the_version_is_written_once():

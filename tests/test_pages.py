@@ -5,6 +5,7 @@ import json
 import math
 import re
 from contextlib import contextmanager
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -975,24 +976,29 @@ def test_four_losses_fit_into_100_kb_and_ask_for_nothing(four):
     assert not re.findall(r"__[A-Z]+__", text)
 
 
-def test_the_page_is_the_file(four):
-    assert pages.page(BUILT_IN) == four.read_text(encoding="utf-8")
+def test_modules_are_put_together_whole_and_share_one_scope(four):
+    folder = Path(pages.__file__).parent / "page"
+    modules = [path.read_text(encoding="utf-8") for path in folder.glob("*.js")]
+    document = four.read_text(encoding="utf-8")
+    declaration = re.compile(r"^(export )?(?:const|let|function\*?) (\w+)", re.MULTILINE)
+    declared = [found for module in modules for found in declaration.findall(module)]
+    of_the_page = sorted(name for _, name in declaration.findall(document))
+    assert of_the_page == sorted({name for _, name in declared})
+    lists = [names for module in modules for names in re.findall("import {([^}]*)}", module)]
+    imported = {name for names in lists for name in re.findall(r"\w+", names)}
+    assert imported == {name for export, name in declared if export}
+    assert not re.findall("^(?:import|export) ", document, re.MULTILINE)
 
 
 def test_a_page_takes_the_place_of_what_was_there_and_leaves_nothing_beside_it(tmp_path):
     path = tmp_path / "page.html"
     path.write_text("before")
-    assert pages.save_page(losses.softmax_cross_entropy, str(path), title="after") == path
-    assert "<title>after</title>" in path.read_text(encoding="utf-8")
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_loss_that_fails_leaves_the_old_page(tmp_path):
-    path = tmp_path / "page.html"
-    path.write_text("before")
     with pytest.raises(ValueError, match="must be a scalar"):
         pages.save_page(lambda logits, targets: logits, path)
     assert path.read_text() == "before"
+    loss = losses.softmax_cross_entropy
+    assert pages.save_page(loss, str(path), title="after") == path
+    assert path.read_text(encoding="utf-8") == pages.page(loss, title="after")
     assert list(tmp_path.iterdir()) == [path]
 
 
