@@ -24,8 +24,8 @@ function described({ z, p, rate, logarithmic, field, hidden }) {
     .join("&");
 }
 
-export function recalledView() {
-  const parts = new URLSearchParams(location.hash.slice(1));
+export function recalledView(hash) {
+  const parts = new URLSearchParams(hash.slice(1));
   const numbers = (name) => (parts.get(name) || "").split(",").filter(Boolean).map(Number);
   const [z, p, [rate], [colour]] = ["z", "p", "rate", "colour"].map(numbers);
   const isPlace = z.length === 3 && z.every((one) => Math.abs(one) <= 3 * EDGE);

@@ -42,7 +42,8 @@ listenToKeys(logOdds, "q");
 listenToControls();
 explainGauge();
 whenChanged(redraw);
-change(recalledView());
-addEventListener("hashchange", () => change(recalledView()));
+change(recalledView(location.hash));
+// Before the event comes, keepView may have put the old view into the address.
+addEventListener("hashchange", ({ newURL }) => change(recalledView(new URL(newURL).hash)));
 new ResizeObserver(measure).observe(document.querySelector(".charts"));
 measure();
