@@ -370,12 +370,11 @@ def adam_escape_time(
 class Law(NamedTuple):
     """How gradient flow on a loss makes up a margin.
 
-    Both are functions of the margin, of the number of classes and of the exponent, if the loss has
-    one. f is the speed of the gap z_y − z_j under the flow, f₀ at the start and f₁ at the tie.
+    f is the speed of the gap z_y − z_j under the flow, f₀ at the start and f₁ at the tie.
 
     Attributes:
-        time: T, from the start to the tie.
-        log_speedup: ln(f₁/f₀).
+        time: T of the margin, the number of classes and, if the loss has one, the exponent.
+        log_speedup: ln(f₁/f₀), a function of the same.
     """
 
     time: Callable[..., Array]
@@ -391,6 +390,7 @@ def _log_speedup(
 
 
 def _focal_loss_log_speedup(margin: Array, num_classes: ArrayLike, gamma: ArrayLike) -> Array:
+    """ln(f₁/f₀) of the focal loss."""
     start, tie = (focal_loss_push(m, num_classes, gamma) for m in (margin, jnp.zeros_like(margin)))
     return jnp.log(tie / start)
 
