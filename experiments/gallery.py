@@ -107,24 +107,6 @@ CAPTIONS = {
         "The losses of one logit, shown as losses of two logits that read the gap between them."
     ),
 }
-COLOURS = {
-    "gallery": (colours.CROSS_ENTROPY, colours.SQUARED_ERROR),
-    "gallery_by_hand": (colours.CROSS_ENTROPY, *colours.BY_HAND),
-    "gallery_of_scales": (colours.CROSS_ENTROPY, *colours.BY_HAND[:2]),
-    "gallery_of_logarithms": (
-        colours.CROSS_ENTROPY,
-        colours.FOCAL_LOSS,
-        colours.GENERALIZED_CROSS_ENTROPY,
-        colours.SQUENTROPY,
-    ),
-    "gallery_of_errors": (
-        colours.SQUARED_ERROR,
-        colours.SQUARED_ERROR,
-        colours.ABSOLUTE_ERROR,
-        colours.LOGIT_SQUARED_ERROR,
-    ),
-    "gallery_of_two_classes": (colours.CROSS_ENTROPY, colours.SQUARED_ERROR),
-}
 SHEETS = tuple(CAPTIONS)
 
 
@@ -346,35 +328,53 @@ def escapes(facts: Mapping[str, LossCard]) -> list[Row]:
     ]
 
 
-def groups() -> dict[str, dict[str, Loss]]:
-    """The losses of each picture by name: those compared first, then those written by hand, then
-    all that jaxent has."""
-    naive = by_name()
-    cross_entropy = {"cross-entropy": naive.pop("cross-entropy")}
-    del naive["squared error on probabilities"]
-    scaled = {name: naive.pop(name) for name in ("mean over the classes", "float16")}
+def groups() -> dict[str, dict[str, tuple[Loss, str]]]:
+    """The losses of each picture by name, and their colours: those compared first, then those
+    written by hand, then all that jaxent has."""
+    cross_entropy = {"cross-entropy": (CROSS_ENTROPY, colours.CROSS_ENTROPY)}
     return {
         "gallery": {
-            "softmax_cross_entropy": CROSS_ENTROPY,
-            "softmax_brier_score": SQUARED_ERROR,
+            "softmax_cross_entropy": (CROSS_ENTROPY, colours.CROSS_ENTROPY),
+            "softmax_brier_score": (SQUARED_ERROR, colours.SQUARED_ERROR),
         },
-        "gallery_by_hand": cross_entropy | naive,
-        "gallery_of_scales": cross_entropy | scaled,
+        "gallery_by_hand": {
+            **cross_entropy,
+            "clipped at 1e-7": (clipped, colours.BY_HAND[0]),
+            "softmax twice": (softmax_twice, colours.BY_HAND[1]),
+            "q into sigmoids": (q_into_sigmoids, colours.BY_HAND[2]),
+        },
+        "gallery_of_scales": {
+            **cross_entropy,
+            "mean over the classes": (mean_over_classes, colours.BY_HAND[0]),
+            "float16": (in_float16, colours.BY_HAND[1]),
+        },
         "gallery_of_logarithms": {
-            "softmax_cross_entropy = …_with_integer_labels = softmax_kl_divergence": CROSS_ENTROPY,
-            "softmax_focal_loss(gamma=2)": losses.softmax_focal_loss,
-            "generalized_cross_entropy(exponent=0.7)": losses.generalized_cross_entropy,
-            "squentropy": losses.squentropy,
+            "softmax_cross_entropy = …_with_integer_labels = softmax_kl_divergence": (
+                CROSS_ENTROPY,
+                colours.CROSS_ENTROPY,
+            ),
+            "softmax_focal_loss(gamma=2)": (losses.softmax_focal_loss, colours.FOCAL_LOSS),
+            "generalized_cross_entropy(exponent=0.7)": (
+                losses.generalized_cross_entropy,
+                colours.GENERALIZED_CROSS_ENTROPY,
+            ),
+            "squentropy": (losses.squentropy, colours.SQUENTROPY),
         },
         "gallery_of_errors": {
-            "softmax_brier_score": SQUARED_ERROR,
-            "softmax_mean_squared_error": losses.softmax_mean_squared_error,
-            "softmax_mean_absolute_error": losses.softmax_mean_absolute_error,
-            "logit_squared_error": losses.logit_squared_error,
+            "softmax_brier_score": (SQUARED_ERROR, colours.SQUARED_ERROR),
+            "softmax_mean_squared_error": (
+                losses.softmax_mean_squared_error,
+                colours.SQUARED_ERROR,
+            ),
+            "softmax_mean_absolute_error": (
+                losses.softmax_mean_absolute_error,
+                colours.ABSOLUTE_ERROR,
+            ),
+            "logit_squared_error": (losses.logit_squared_error, colours.LOGIT_SQUARED_ERROR),
         },
         "gallery_of_two_classes": {
-            "sigmoid_binary_cross_entropy": BINARY_CROSS_ENTROPY,
-            "sigmoid_squared_error": losses.sigmoid_squared_error,
+            "sigmoid_binary_cross_entropy": (BINARY_CROSS_ENTROPY, colours.CROSS_ENTROPY),
+            "sigmoid_squared_error": (losses.sigmoid_squared_error, colours.SQUARED_ERROR),
         },
     }
 
@@ -395,14 +395,15 @@ def run(progress: Progress) -> Finding:
         ]
     pictures, measured = {}, {loss: facts[name] for name, loss in by_name().items()}
     for stem in SHEETS:
-        group = groups()[stem]
+        entries = groups()[stem]
+        group = {name: loss for name, (loss, _) in entries.items()}
         num_classes = 2 if stem == "gallery_of_two_classes" else 3
         known = {name: measured[loss] for name, loss in group.items() if loss in measured}
         figure = portraits.portrait(
             group,
             num_classes,
             seed=SEED,
-            colors=COLOURS[stem],
+            colors=[colour for _, colour in entries.values()],
             facts=known,
             progress=progress,
         )

@@ -7,13 +7,26 @@ concrete, with NumPy: that is faster than a compiled check, and a traced value h
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Bool, Real
+
+Axis: TypeAlias = int | tuple[int, ...] | None
+"""The axis, or axes, of the classes; None means all."""
+
+Mask: TypeAlias = Bool[ArrayLike, "..."] | None
+"""What to keep: classes, or examples; None keeps all."""
+
+Base: TypeAlias = Real[ArrayLike, ""] | None
+"""The base of a logarithm; None is e."""
+
+Spread: TypeAlias = Literal["even", "one"]
+"""Where a mistake puts its probability: even on all wrong classes, or on one of them."""
 
 
 def is_traced(x) -> bool:
@@ -88,8 +101,12 @@ def check_number(x, name: str, *, above=None, at_least=None, at_most=None) -> No
         raise ValueError(f"{name} must lie in {bounds}, but it is {number}.")
 
 
+def _is_int(x) -> bool:
+    return isinstance(x, int | np.integer) and not isinstance(x, bool)
+
+
 def check_count(count, name, least=1, most=None):
-    if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
+    if not _is_int(count):
         raise TypeError(f"{name} must be an int, but it is {count!r}.")
     if count < least or (most is not None and count > most):
         upper = "" if most is None else f" and at most {most}"
@@ -102,6 +119,11 @@ def is_distribution(p: ArrayLike | Sequence[float], num_classes: int) -> bool:
     return p.shape == (num_classes,) and bool((p >= 0).all() and abs(p.sum() - 1) <= 1e-6)
 
 
+def check_spread(spread) -> None:
+    if spread not in ("even", "one"):
+        raise ValueError(f'spread must be "even" or "one", but it is {spread!r}.')
+
+
 def check_same_shape(x: jax.Array, y: jax.Array, x_name: str, y_name: str) -> None:
     if x.shape != y.shape:
         raise ValueError(
@@ -110,14 +132,14 @@ def check_same_shape(x: jax.Array, y: jax.Array, x_name: str, y_name: str) -> No
         )
 
 
-def as_axes(axis: int | tuple[int, ...] | None, shape: tuple[int, ...]) -> tuple[int, ...]:
+def as_axes(axis: Axis, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The axes of the classes, counted from the front, without duplicates."""
     ndim = len(shape)
     if ndim == 0:
         raise ValueError("The classes lie along an axis, but a scalar was given.")
     axes = tuple(range(ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     for one in axes:
-        if isinstance(one, bool) or not isinstance(one, int | np.integer):
+        if not _is_int(one):
             raise TypeError(f"axis must be an int, a tuple of ints or None, but it is {axis!r}.")
         if not -ndim <= one < ndim:
             raise ValueError(f"axis {one} is out of range for an array of {ndim} dimensions.")
@@ -127,6 +149,13 @@ def as_axes(axis: int | tuple[int, ...] | None, shape: tuple[int, ...]) -> tuple
     if any(shape[one] == 0 for one in axes):
         raise ValueError(f"There must be at least one class along axis {axis}, not {shape}.")
     return axes
+
+
+def as_axes_and_mask(
+    axis: Axis, where: ArrayLike | None, shape: tuple[int, ...]
+) -> tuple[tuple[int, ...], jax.Array | None]:
+    axes = as_axes(axis, shape)
+    return axes, None if where is None else as_mask(where, shape, axes)
 
 
 def as_mask(where: ArrayLike, shape: tuple[int, ...], axes: tuple[int, ...]) -> jax.Array:
@@ -171,7 +200,7 @@ def check_labels_shape(labels: jax.Array, logits: jax.Array, axes: tuple[int, ..
 
 def check_mass_is_kept(p: jax.Array, where, axes: tuple[int, ...], logits=None) -> None:
     """P puts no mass on a class that `where` hides, except in rows that keep nothing."""
-    if is_traced(where) or is_traced(p):
+    if where is None or is_traced(where) or is_traced(p):
         return
     hidden = ~np.broadcast_to(np.asarray(where), p.shape)
     wrong = hidden & (np.asarray(p) != 0)

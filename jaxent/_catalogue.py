@@ -1,7 +1,7 @@
 """Losses as people hand them over: one or several, with or without names, built in or their own.
 
-What looks at a loss calls it as `loss(logits, targets)` on one example of C classes. Three of the
-losses of `jaxent.losses` are called otherwise, and stand here in that form.
+What looks at a loss calls it as `loss(logits, targets)` on one example of C classes. Losses of one
+logit and of integer labels are called otherwise, and are brought into that form here.
 """
 
 import functools
@@ -14,43 +14,44 @@ from jaxent import _arguments as arguments
 from jaxent import losses
 from jaxent._examples import Loss
 
-HELPERS = ("masked_mean", "smooth_labels")
-BINARY = ("sigmoid_binary_cross_entropy", "sigmoid_squared_error")
-INTEGER_LABELS = "softmax_cross_entropy_with_integer_labels"
-
 
 def built_in() -> dict[str, Callable[..., Array]]:
-    """The losses of `jaxent.losses` by name, in the order in which they are written there."""
+    """The losses of `jaxent.losses` by name, in the order in which they are written there.
+
+    A loss is a function of logits first; the helpers of the module are not.
+    """
     return {
         name: member
         for name, member in vars(losses).items()
         if inspect.isfunction(member)
         and member.__module__ == losses.__name__
-        and not name.startswith("_")
-        and name not in HELPERS
+        and next(iter(inspect.signature(member).parameters)) == "logits"
     }
 
 
 def is_binary(loss: Callable[..., Array]) -> bool:
-    """Whether this is a loss of one logit, with options bound or without."""
-    return _unbound(loss) in [getattr(losses, name) for name in BINARY]
+    """Whether this is a loss of one logit, with options bound or without: it has no axis."""
+    function = _unbound(loss)
+    return function in built_in().values() and "axis" not in inspect.signature(function).parameters
 
 
 def of_one_example(loss: Callable[..., Array]) -> Loss:
     """The same loss as a function of C logits and a P over C classes.
 
-    A binary loss reads the gap z₁ − z₀ against p₁. Integer-label cross-entropy is its dense twin,
+    A binary loss reads the gap z₁ − z₀ against p₁. A loss of integer labels is its dense twin,
     which says the same of a P that is all on one class. Any other loss is what it is.
     """
-    if is_binary(loss):
+    function = _unbound(loss)
+    if is_binary(function):
 
-        @functools.wraps(_unbound(loss))
+        @functools.wraps(function)
         def of_two_logits(logits: Array, targets: Array) -> Array:
             return loss(logits[1] - logits[0], targets[1])
 
         return of_two_logits
-    if _unbound(loss) is getattr(losses, INTEGER_LABELS):
-        return losses.softmax_cross_entropy
+    for name, member in built_in().items():
+        if function is member and name.endswith("_with_integer_labels"):
+            return getattr(losses, name.removesuffix("_with_integer_labels"))
     return loss
 
 

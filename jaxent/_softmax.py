@@ -15,6 +15,9 @@ comes first; float32 or float64 go in. A class with logit −inf has e = 0, and 
 else has e = tail = 0. Rows are kept without their class axes, because a loop over [B, 1] does not
 vectorise, and elementwise work is kept free of selects where it feeds a sum, because XLA fuses
 the one and not the other on a CPU.
+
+The kernel of a loss is `kernel(axes, z, p, kept, **options)`, one value a row. Where a mask hides a
+class, z is −inf, p is 0 and `kept`, which broadcasts to z, is False.
 """
 
 import math
@@ -33,6 +36,10 @@ def expand(row, axes):
 def possible(axes, z):
     """Rows in which at least one class can happen (NaN counts: it must come out again)."""
     return jnp.max(z, axes) != -jnp.inf
+
+
+def number_of_classes(axes, z, kept):
+    return jnp.maximum(jnp.sum(jnp.broadcast_to(kept, z.shape), axes, dtype=z.dtype), 1.0)
 
 
 def times(x, y):
@@ -150,7 +157,7 @@ def jacobian_product(axes, z, v):
 
 
 def with_partials(function, partials):
-    """`function(axes, z, p)`, one value a row, differentiated by `partials(axes, z, p)`.
+    """The kernel of a loss `function(axes, z, p)`, differentiated by `partials(axes, z, p)`.
 
     The partials are (∂/∂z, ∂/∂p) of each row's value; they are differentiated in turn for higher
     orders. An operand that is not differentiated costs nothing. z must have finite partials
@@ -172,7 +179,11 @@ def with_partials(function, partials):
         return value, value_dot
 
     ruled.defjvp(rule, symbolic_zeros=True)
-    return ruled
+
+    def kernel(axes, z, p, kept):
+        return ruled(axes, z, p)
+
+    return kernel
 
 
 def _weighted_sum(axes, p, y):
@@ -284,6 +295,10 @@ def _squared_distance_partials(axes, z, p):
 squared_distance = with_partials(_squared_distance, _squared_distance_partials)
 
 
+def mean_squared_error(axes, z, p, kept):
+    return squared_distance(axes, z, p, kept) / number_of_classes(axes, z, kept)
+
+
 def _absolute_distance(axes, z, p):
     return jnp.sum(jnp.abs(residual(axes, z, p)), axes)
 
@@ -294,6 +309,95 @@ def _absolute_distance_partials(axes, z, p):
 
 
 absolute_distance = with_partials(_absolute_distance, _absolute_distance_partials)
+
+
+def mean_absolute_error(axes, z, p, kept):
+    return absolute_distance(axes, z, p, kept) / number_of_classes(axes, z, kept)
+
+
+# Functions with an exponent
+
+
+def generalized_cross_entropy(axes, z, p, kept, exponent):
+    # log q is held above −∞, where neither q^γ nor its derivative by γ can tell the difference
+    log_q = jnp.maximum(-surprisal(axes, z), -jnp.sqrt(jnp.finfo(z.dtype).max))
+    x = exponent * log_q
+    # JAX differentiates expm1 to expm1 + 1, which is 0 long before the exponential is
+    power_minus_one = jnp.where(x < -1, jnp.exp(x) - 1, jnp.expm1(x))
+    return jnp.sum(p * (-power_minus_one / exponent), axes)
+
+
+@jax.custom_jvp
+def _weighted(p, loss):
+    """p·loss with 0·∞ = 0."""
+    return p * jnp.where(p == 0, 0.0, loss)
+
+
+@_weighted.defjvp
+def _weighted_jvp(primals, tangents):
+    (p, loss), (p_dot, loss_dot) = primals, tangents
+    return _weighted(p, loss), times(p_dot, loss) + p * loss_dot
+
+
+def _focal_terms(axes, z, gamma):
+    """(1 − q)^γ and −(1 − q)^γ log q."""
+    # 0 to a power below one has no derivative, but what it multiplies is 0 there
+    one_minus_q = complement(axes, z)
+    positive = jnp.where(one_minus_q == 0, 1.0, one_minus_q)
+    weight = jnp.where(one_minus_q == 0, 0.0, positive**gamma)
+    return positive, weight, _weighted(weight, surprisal(axes, z))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _focal_loss(axes, z, p, gamma):
+    _, _, losses = _focal_terms(axes, z, gamma)
+    return jnp.sum(_weighted(p, losses), axes)
+
+
+def _focal_loss_jvp(axes, primals, tangents):
+    # Of one class the gradient is −a (e_y − q) with a = (1−q)^γ − γ (1−q)^(γ−1) q log q: no
+    # infinite surprisal is left in it, because q log q is 0 where q is.
+    (z, p, gamma), (z_dot, p_dot, gamma_dot) = primals, tangents
+    positive, weight, losses = _focal_terms(axes, z, gamma)
+    value_dot = jnp.zeros_like(jnp.sum(p, axes))
+    if not isinstance(z_dot, SymbolicZero):
+        _, e, tail = shifted(axes, z)
+        of_q = surprisal(axes, z)
+        q_surprisal = e * jnp.where(jnp.isinf(of_q), 0.0, of_q)
+        q_surprisal *= expand(1 / (1 + tail), axes)
+        a = weight + gamma * (weight / positive) * q_surprisal
+        value_dot += jnp.sum(cross_entropy_residual(axes, z, p * a) * z_dot, axes)
+    if not isinstance(p_dot, SymbolicZero):
+        value_dot += jnp.sum(times(p_dot, losses), axes)
+    if not isinstance(gamma_dot, SymbolicZero):
+        by_gamma = jnp.where(jnp.isinf(losses), 0.0, losses) * jnp.log(positive)
+        value_dot += jnp.sum(p * by_gamma, axes) * gamma_dot
+    return _focal_loss(axes, z, p, gamma), value_dot
+
+
+_focal_loss.defjvp(_focal_loss_jvp, symbolic_zeros=True)
+
+
+def focal_loss(axes, z, p, kept, gamma):
+    return _focal_loss(axes, z, p, gamma)
+
+
+# The logits themselves
+
+
+def logit_squared_error(axes, z, p, kept, weight, value):
+    z = jnp.where(kept, z, 0.0)
+    squares = (1 + (weight - 1) * p) * jnp.square(z - value * p)
+    return jnp.sum(jnp.where(kept, squares, 0.0), axes)
+
+
+def squentropy(axes, z, p, kept):
+    wrong_classes = number_of_classes(axes, z, kept) - 1
+    wrong_mass = expand(jnp.sum(p, axes), axes) - p
+    raw = jnp.where(kept & ((wrong_mass != 0) | jnp.isfinite(z)), z, 0.0)
+    # in this order, because 0·∞ is no weight of a square that overflows
+    squares = jnp.sum(jnp.where(kept, (wrong_mass * raw) * raw, 0.0), axes)
+    return cross_entropy(axes, z, p, kept) + squares / jnp.maximum(wrong_classes, 1.0)
 
 
 # One operand

@@ -15,7 +15,7 @@ values, a step size for instance; wrap what is called often in `jax.jit`, as in
 from collections.abc import Callable
 from enum import IntEnum
 from functools import partial, reduce
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PyTree
 
 from jaxent import _arguments as arguments
+from jaxent._arguments import Spread
+from jaxent._examples import Loss
 from jaxent._softmax import residual
 
 Record: TypeAlias = Callable[[PyTree, Array, PyTree], PyTree]
@@ -32,16 +34,21 @@ Record: TypeAlias = Callable[[PyTree, Array, PyTree], PyTree]
 
 
 class Status(IntEnum):
-    """Why a descent ended. In results an int32 array, to be compared with `==`."""
+    """Why a descent ended. In results an int32 array, to be compared with `==`.
+
+    Attributes:
+        max_steps: all steps were taken.
+        converged: `fit`: Q came within the tolerance of P. `escape_steps`: the truth caught up.
+        small_gradient: the norm of the gradient is within the tolerance: at a minimum, or on a
+            plateau.
+        diverged: the next value or gradient is not finite. The last point at which both were is
+            kept.
+    """
 
     max_steps = 0
-    """All steps were taken."""
     converged = 1
-    """`fit`: Q came within the tolerance of P. `escape_steps`: the truth caught up."""
     small_gradient = 2
-    """The norm of the gradient is within the tolerance: at a minimum, or on a plateau."""
     diverged = 3
-    """The next value or gradient is not finite. The last point at which both were is kept."""
 
 
 class Descent(NamedTuple):
@@ -49,27 +56,33 @@ class Descent(NamedTuple):
 
     `record` holds the states before each update, `params` and `value` the one after the last:
     the first `steps_taken` rows, followed by `params`, are the whole path.
+
+    Attributes:
+        params: the last point at which value and gradient are finite.
+        value: the objective at `params`.
+        record: row k is what `record` gave before update k. Rows from `steps_taken` on are NaN.
+        steps_taken: the number of updates that led to `params`.
+        status: a `Status`.
     """
 
     params: PyTree
-    """The last point at which value and gradient are finite."""
     value: Float[Array, ""]
-    """The objective at `params`."""
     record: PyTree
-    """Row k is what `record` gave before update k. Rows from `steps_taken` on are NaN."""
     steps_taken: Int[Array, ""]
-    """The number of updates that led to `params`."""
     status: Int[Array, ""]
-    """A `Status`."""
 
 
 class Escape(NamedTuple):
-    """How long a confident mistake lasted."""
+    """How long a confident mistake lasted.
+
+    Attributes:
+        steps: steps until the truth ties with the highest wrong logit; `max_steps` if it never
+            does.
+        status: a `Status`: `converged` for an escape, else `max_steps` or `diverged`.
+    """
 
     steps: Float[Array, ""]
-    """Steps until the truth ties with the highest wrong logit; `max_steps` if it never does."""
     status: Int[Array, ""]
-    """A `Status`: `converged` for an escape, else `max_steps` or `diverged`."""
 
 
 # What may be recorded
@@ -205,21 +218,12 @@ def descend(
         >>> print(f"{result.record[1] / result.record[0]:.4f} = {(9 / 11) ** 2:.4f}")
         0.6694 = 0.6694
     """
-    return _descend(
-        objective,
-        (),
-        _floating_leaves(params),
-        optimizer,
-        steps=steps,
-        record=record,
-        rule=_gradient_is_small,
-        tolerance=tolerance,
-        progress=progress,
-    )
+    params, rule = _floating_leaves(params), _gradient_is_small
+    return _descend(objective, (), params, optimizer, rule, steps, record, tolerance, progress)
 
 
 def fit(
-    loss: Callable[[Array, Array], Array],
+    loss: Loss,
     logits: Float[Array, "classes"],
     targets: Float[Array, "classes"],
     optimizer: optax.GradientTransformation,
@@ -250,8 +254,8 @@ def fit(
         A `Descent` whose `params` are the last logits, [C].
 
     Raises:
-        TypeError: as `descend`, and if the logits are not floating point or the targets not real.
-        ValueError: as `descend`, and if the logits are not of shape [C], or the targets of another.
+        TypeError: as for `descend`; or the logits are not floating point, or the targets not real.
+        ValueError: as for `descend`; or the logits are not of shape [C], or the targets of another.
 
     Example:
         Cross-entropy comes down to the entropy of P, 0.8018 nats, and no further.
@@ -285,32 +289,21 @@ def fit(
     arguments.check_same_shape(logits, targets, "logits", "targets")
     if not jnp.issubdtype(targets.dtype, jnp.floating):
         targets = targets.astype(logits.dtype)
-    return _descend(
-        loss,
-        (targets,),
-        _floating_leaves(logits),
-        optimizer,
-        steps=steps,
-        record=record,
-        rule=_q_is_near_p,
-        tolerance=tolerance,
-        progress=progress,
-    )
+    start, operands, rule = _floating_leaves(logits), (targets,), _q_is_near_p
+    return _descend(loss, operands, start, optimizer, rule, steps, record, tolerance, progress)
 
 
 def _descend(
-    objective, operands, params, optimizer, *, steps, record, rule, tolerance, progress
+    objective, operands, params, optimizer, rule, steps, record, tolerance, progress
 ) -> Descent:
     _check_optimizer(optimizer)
     arguments.check_count(steps, "steps")
-    if record is not None and not callable(record):
-        raise TypeError(
-            f"record must be a function of (params, value, grad) or None, but it is {record!r}."
-        )
-    if progress is not None and not callable(progress):
-        raise TypeError(
-            f"progress must be a function of a number of steps or None, but it is {progress!r}."
-        )
+    for name, function, of in (
+        ("record", record, "(params, value, grad)"),
+        ("progress", progress, "a number of steps"),
+    ):
+        if function is not None and not callable(function):
+            raise TypeError(f"{name} must be a function of {of} or None, but it is {function!r}.")
     if tolerance is None:
         rule = None
     else:
@@ -327,12 +320,10 @@ def _descend(
                 raise ValueError("progress cannot be shown inside jit, vmap or grad.")
             jax.block_until_ready(state)
             progress(length)
-    history = records[0] if len(records) == 1 else jax.tree.map(_concatenate, *records)
+    history = records[0]
+    if len(records) > 1:
+        history = jax.tree.map(lambda *rows: jnp.concatenate(rows), *records)
     return Descent(state.params, state.value, history, state.steps_taken, state.status)
-
-
-def _concatenate(*rows):
-    return jnp.concatenate(rows)
 
 
 def _segments(steps: int) -> list[int]:
@@ -413,12 +404,12 @@ def _q_is_near_p(logits, grad, operands, tolerance):
 
 
 def escape_steps(
-    loss: Callable[[Array, Array], Array],
+    loss: Loss,
     margin: ArrayLike,
     optimizer: optax.GradientTransformation,
     *,
     num_classes: int = 2,
-    spread: Literal["even", "one"] = "even",
+    spread: Spread = "even",
     max_steps: int = 1_000_000,
 ) -> Escape:
     """Count the steps that it takes to unlearn a confident mistake.
@@ -474,8 +465,7 @@ def escape_steps(
     _check_optimizer(optimizer)
     arguments.check_count(num_classes, "num_classes", least=2)
     arguments.check_count(max_steps, "max_steps", most=jnp.iinfo(jnp.int32).max)
-    if spread not in ("even", "one"):
-        raise ValueError(f'spread must be "even" or "one", but it is {spread!r}.')
+    arguments.check_spread(spread)
     if np.ndim(margin) != 0:
         raise ValueError(
             f"margin must be a scalar, but its shape is {np.shape(margin)}; batch it with jax.vmap."

@@ -26,7 +26,7 @@ float64 wants it enabled around the jit as well, because that is where JAX compi
 import contextlib
 import math
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +36,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from jaxent import _arguments as arguments
+from jaxent._arguments import Spread
 from jaxent._examples import Loss, as_examples, of_each_example, raw_logits_change, readings
 from jaxent._softmax import jacobian_product, shifted
 
@@ -249,7 +250,7 @@ def gradient_profile(
     loss: Loss,
     num_classes: int,
     *,
-    spread: Literal["even", "one"] = "even",
+    spread: Spread = "even",
     margin: ArrayLike | None = None,
     p_true: ArrayLike | None = None,
 ) -> GradientProfile:
@@ -299,8 +300,7 @@ def gradient_profile(
         0.33
     """
     arguments.check_count(num_classes, "num_classes", least=2)
-    if spread not in ("even", "one"):
-        raise ValueError(f'spread must be "even" or "one", but it is {spread!r}.')
+    arguments.check_spread(spread)
     if margin is not None and p_true is not None:
         raise ValueError("Give the points as margin or as p_true, not as both.")
     holders = num_classes - 1 if spread == "even" else 1

@@ -20,25 +20,22 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Real
+from jaxtyping import Array, Float
 
 from jaxent import _arguments as arguments
 from jaxent import _softmax as softmax
+from jaxent._arguments import Axis, Base, Mask
 
-type_of_axis = int | tuple[int, ...] | None
 
-
-def surprisal(
-    p: Float[ArrayLike, "*shape"], *, base: Real[ArrayLike, ""] | None = None
-) -> Float[Array, "*shape"]:
+def surprisal(p: Float[ArrayLike, "*shape"], *, base: Base = None) -> Float[Array, "*shape"]:
     """How surprising an outcome of probability p is: −log p, elementwise.
 
     A sure outcome tells nothing (0), an impossible one would be infinitely surprising. The other
     functions here are averages of it.
 
     Args:
-        p: Probabilities, any shape.
-        base: Of the logarithm; None gives nats.
+        p: probabilities, any shape.
+        base: of the logarithm; None gives nats.
 
     Returns:
         −log p, of the same shape.
@@ -49,19 +46,11 @@ def surprisal(
         [ 0.  1.  3. inf]
     """
     arguments.check_base(base)
-    return _run(_surprisal, None, (arguments.as_floating(p, "p"),), None, base)
-
-
-def _surprisal(axes, p):
-    return _surprisals(p)
+    return _run(_surprisal, None, (arguments.as_floating(p, "p"),), None, base, 0.0)
 
 
 def entropy(
-    p: Float[ArrayLike, "..."],
-    *,
-    axis: type_of_axis = -1,
-    where: Bool[ArrayLike, "..."] | None = None,
-    base: Real[ArrayLike, ""] | None = None,
+    p: Float[ArrayLike, "..."], *, axis: Axis = -1, where: Mask = None, base: Base = None
 ) -> Float[Array, "..."]:
     """Entropy of P, the mean surprisal of its own outcomes.
 
@@ -71,13 +60,13 @@ def entropy(
 
     Args:
         p: P, probabilities along `axis`.
-        axis, where, base: See the module.
+        axis, where, base: see the module.
 
     Returns:
         H(P), without `axis`.
 
     Raises:
-        TypeError, ValueError: See the module.
+        TypeError, ValueError: see the module.
 
     Example:
         >>> import jax.numpy as jnp
@@ -90,16 +79,8 @@ def entropy(
     return _average(_entropy, (p,), axis, where, base)
 
 
-def _entropy(axes, p):
-    return jnp.sum(_weighted_surprisals(p, p), axes)
-
-
 def entropy_of_logits(
-    logits: Float[ArrayLike, "..."],
-    *,
-    axis: type_of_axis = -1,
-    where: Bool[ArrayLike, "..."] | None = None,
-    base: Real[ArrayLike, ""] | None = None,
+    logits: Float[ArrayLike, "..."], *, axis: Axis = -1, where: Mask = None, base: Base = None
 ) -> Float[Array, "..."]:
     """Entropy of Q = softmax(logits), from the logits.
 
@@ -109,14 +90,14 @@ def entropy_of_logits(
     on, float32 rounds q to 1 and the entropy to little more than nothing.
 
     Args:
-        logits: Unnormalised log-probabilities, in nats; −inf for a class that cannot happen.
-        axis, where, base: See the module.
+        logits: unnormalised log-probabilities, in nats; −inf for a class that cannot happen.
+        axis, where, base: see the module.
 
     Returns:
         H(Q), without `axis`; 0 where no class is kept and possible.
 
     Raises:
-        TypeError, ValueError: See the module.
+        TypeError, ValueError: see the module.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -126,20 +107,16 @@ def entropy_of_logits(
         >>> print(f"{entropy(jax.nn.softmax(logits)):.6e}")
         2.807287e-12
     """
-    return _average(_entropy_of_logits, (logits,), axis, where, base, names=("logits",))
-
-
-def _entropy_of_logits(axes, z):
-    return jnp.where(softmax.possible(axes, z), softmax.entropy(axes, z), 0.0)
+    return _average(_entropy_of_logits, (logits,), axis, where, base, ("logits",), hidden=-jnp.inf)
 
 
 def cross_entropy(
     p: Float[ArrayLike, "..."],
     q: Float[ArrayLike, "..."],
     *,
-    axis: type_of_axis = -1,
-    where: Bool[ArrayLike, "..."] | None = None,
-    base: Real[ArrayLike, ""] | None = None,
+    axis: Axis = -1,
+    where: Mask = None,
+    base: Base = None,
 ) -> Float[Array, "..."]:
     """Cross-entropy: the mean surprisal of somebody who believes Q in a world that follows P.
 
@@ -151,13 +128,13 @@ def cross_entropy(
     Args:
         p: P, what is true: probabilities along `axis`.
         q: Q, what is believed, of the same shape.
-        axis, where, base: See the module.
+        axis, where, base: see the module.
 
     Returns:
         H(P, Q), without `axis`; +∞ if something happens that Q holds impossible.
 
     Raises:
-        TypeError, ValueError: See the module.
+        TypeError, ValueError: see the module.
 
     Example:
         A flower is of class 0. Three predictions: wrong, half right, right.
@@ -171,17 +148,13 @@ def cross_entropy(
     return _average(_cross_entropy, (p, q), axis, where, base)
 
 
-def _cross_entropy(axes, p, q):
-    return jnp.sum(_weighted_surprisals(p, q), axes)
-
-
 def kl_divergence(
     p: Float[ArrayLike, "..."],
     q: Float[ArrayLike, "..."],
     *,
-    axis: type_of_axis = -1,
-    where: Bool[ArrayLike, "..."] | None = None,
-    base: Real[ArrayLike, ""] | None = None,
+    axis: Axis = -1,
+    where: Mask = None,
+    base: Base = None,
 ) -> Float[Array, "..."]:
     """Kullback–Leibler divergence of P from Q, relative entropy: what believing Q costs.
 
@@ -191,13 +164,13 @@ def kl_divergence(
     no multiple of it. It is not computed as a difference, which would end at 1e-7.
 
     Args:
-        p, q, axis, where, base: As in `cross_entropy`.
+        p, q, axis, where, base: as in `cross_entropy`.
 
     Returns:
         KL(P ‖ Q), without `axis`; 0 only at Q = P, +∞ if something happens that Q holds impossible.
 
     Raises:
-        TypeError, ValueError: See the module.
+        TypeError, ValueError: see the module.
 
     Example:
         >>> import jax.numpy as jnp
@@ -211,17 +184,13 @@ def kl_divergence(
     return _average(_kl_divergence, (p, q), axis, where, base)
 
 
-def _kl_divergence(axes, p, q):
-    return jnp.sum(_relative_entropies(p, q), axes)
-
-
 def jensen_shannon_divergence(
     p: Float[ArrayLike, "..."],
     q: Float[ArrayLike, "..."],
     *,
-    axis: type_of_axis = -1,
-    where: Bool[ArrayLike, "..."] | None = None,
-    base: Real[ArrayLike, ""] | None = None,
+    axis: Axis = -1,
+    where: Mask = None,
+    base: Base = None,
 ) -> Float[Array, "..."]:
     """Jensen–Shannon divergence: how far P and Q are, on average, from their middle M.
 
@@ -231,13 +200,13 @@ def jensen_shannon_divergence(
     distance.
 
     Args:
-        p, q, axis, where, base: As in `cross_entropy`.
+        p, q, axis, where, base: as in `cross_entropy`.
 
     Returns:
         JSD(P, Q), without `axis`, between 0 and log 2 for distributions.
 
     Raises:
-        TypeError, ValueError: See the module.
+        TypeError, ValueError: see the module.
 
     Example:
         >>> import jax.numpy as jnp
@@ -251,16 +220,8 @@ def jensen_shannon_divergence(
     return _average(_jensen_shannon_divergence, (p, q), axis, where, base)
 
 
-def _jensen_shannon_divergence(axes, p, q):
-    return jnp.sum(_jensen_shannon_terms(p, q), axes)
-
-
 def brier_score(
-    p: Float[ArrayLike, "..."],
-    q: Float[ArrayLike, "..."],
-    *,
-    axis: type_of_axis = -1,
-    where: Bool[ArrayLike, "..."] | None = None,
+    p: Float[ArrayLike, "..."], q: Float[ArrayLike, "..."], *, axis: Axis = -1, where: Mask = None
 ) -> Float[Array, "..."]:
     """Brier score: the squared distance between P and Q, summed over the outcomes.
 
@@ -270,13 +231,13 @@ def brier_score(
     than 2, however sure the mistake.
 
     Args:
-        p, q, axis, where: As in `cross_entropy`. There is no unit and no base.
+        p, q, axis, where: as in `cross_entropy`. There is no unit and no base.
 
     Returns:
         S(P, Q), without `axis`.
 
     Raises:
-        TypeError, ValueError: See the module.
+        TypeError, ValueError: see the module.
 
     Example:
         >>> import jax.numpy as jnp
@@ -289,33 +250,27 @@ def brier_score(
     return _average(_brier_score, (p, q), axis, where, None)
 
 
-def _brier_score(axes, p, q):
-    return jnp.sum(jnp.square(p - q), axes)
-
-
 # From arguments to kernels
 
 
-def _average(kernel, operands, axis, where, base, names=("p", "q")):
+def _average(kernel, operands, axis, where, base, names=("p", "q"), hidden=0.0):
+    """`kernel(axes, *operands)`; operands that `where` does not keep are replaced by `hidden`."""
     operands = tuple(
         arguments.as_floating(operand, name) for operand, name in zip(operands, names, strict=False)
     )
     if len(operands) == 2:
         arguments.check_same_shape(*operands, "p", "q")
-    axes = arguments.as_axes(axis, operands[0].shape)
-    if where is not None:
-        where = arguments.as_mask(where, operands[0].shape, axes)
+    axes, where = arguments.as_axes_and_mask(axis, where, operands[0].shape)
     arguments.check_base(base)
-    return _run(kernel, axes, operands, where, base)
+    return _run(kernel, axes, operands, where, base, hidden)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _run(kernel, axes, operands, where, base):
+@partial(jax.jit, static_argnums=(0, 1, 5))
+def _run(kernel, axes, operands, where, base, hidden):
     dtype = jnp.result_type(*operands)
     compute_dtype = arguments.compute_dtype(dtype)
     operands = [operand.astype(compute_dtype) for operand in operands]
     if where is not None:
-        hidden = -jnp.inf if kernel is _entropy_of_logits else 0.0
         operands = [jnp.where(where, operand, hidden) for operand in operands]
     value = kernel(axes, *operands)
     if base is not None:
@@ -421,3 +376,28 @@ def _jensen_shannon_terms_jvp(primals, tangents):
     by_p, by_q = _log_of_share(p, q), _log_of_share(q, p)
     value_dot = 0.5 * (softmax.times(p_dot, by_p) + softmax.times(q_dot, by_q))
     return _jensen_shannon_terms(p, q), value_dot
+
+
+# Kernels
+
+
+def _surprisal(axes, p):
+    return _surprisals(p)
+
+
+def _entropy_of_logits(axes, z):
+    return jnp.where(softmax.possible(axes, z), softmax.entropy(axes, z), 0.0)
+
+
+def _summed(terms):
+    def kernel(axes, *operands):
+        return jnp.sum(terms(*operands), axes)
+
+    return kernel
+
+
+_entropy = _summed(lambda p: _weighted_surprisals(p, p))
+_cross_entropy = _summed(_weighted_surprisals)
+_kl_divergence = _summed(_relative_entropies)
+_jensen_shannon_divergence = _summed(_jensen_shannon_terms)
+_brier_score = _summed(lambda p, q: jnp.square(p - q))

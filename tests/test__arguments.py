@@ -2,6 +2,7 @@
 
 import re
 from functools import partial
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -54,6 +55,14 @@ def test_counts_are_whole_numbers_within_their_bounds():
         arguments.check_count(0, "steps")
     with refused(ValueError, "steps must be at least 2 and at most 5, but it is 6."):
         arguments.check_count(6, "steps", least=2, most=5)
+
+
+@pytest.mark.parametrize("spread", ["all", "", None, 1])
+def test_a_mistake_is_spread_evenly_or_lies_on_one_class(spread):
+    with refused(ValueError, f'spread must be "even" or "one", but it is {spread!r}.'):
+        arguments.check_spread(spread)
+    for right in get_args(arguments.Spread):
+        arguments.check_spread(right)
 
 
 # Dtypes
@@ -250,7 +259,9 @@ def test_there_is_a_class():
 )
 def test_a_mask_keeps_classes_or_examples(shape, axes, mask, expected):
     where = np.arange(np.prod(mask, dtype=int)).reshape(mask) % 2 == 0
-    received = arguments.as_mask(where, shape, axes)
+    received_axes, received = arguments.as_axes_and_mask(axes, where, shape)
+    assert received_axes == axes
+    assert received is not None
     assert received.shape == expected
     np.testing.assert_array_equal(np.ravel(received), np.ravel(where))
 
@@ -352,6 +363,7 @@ def test_mass_on_a_hidden_class_is_refused():
     with refused(ValueError, message):
         check_mass(np.where(p == 1, np.nan, 0.0) * ~where, where)
     check_mass(p * where, where)
+    check_mass(p, None)
     jax.jit(check_mass)(p, where)
 
 

@@ -1,6 +1,5 @@
 """Information against SciPy, closed forms of the derivatives, and 50-digit arithmetic."""
 
-import gc
 import inspect
 from collections.abc import Callable
 from functools import cache, partial
@@ -9,7 +8,6 @@ from typing import NamedTuple
 import hypothesis
 import jax
 import jax.numpy as jnp
-import mpmath
 import numpy as np
 import pytest
 from hypothesis import strategies
@@ -17,6 +15,7 @@ from hypothesis.extra import numpy as arrays
 from scipy import special, stats
 from scipy.spatial import distance
 
+from experiments.digits import truth
 from jaxent import information
 from tests.leaks import checking_leaks
 
@@ -292,37 +291,17 @@ def test_nan_spoils_its_own_example_and_no_other(name):
 # Digits
 
 
-def exact_entropy_of_logits(z):
-    """H and ∂H/∂z."""
-    with mpmath.workdps(50):
-        e = [mpmath.exp(mpmath.mpf(float(each))) for each in z]
-        total = mpmath.fsum(e)
-        log_q = [mpmath.mpf(float(each)) - mpmath.log(total) for each in z]
-        q = [each / total for each in e]
-        entropy = -mpmath.fsum(a * b for a, b in zip(q, log_q, strict=True))
-        return float(entropy), [float(-a * (b + entropy)) for a, b in zip(q, log_q, strict=True)]
-
-
 @pytest.mark.parametrize("offset", [0.0, 1e4])
 def test_entropy_of_logits_keeps_its_digits_where_the_prediction_is_sure(offset):
     gaps = np.array([0.0, 1.0, 16.0, 18.0, 30.0, 50.0, 80.0], np.float32)
     z = np.stack([gaps, 0 * gaps, 0 * gaps - 2, 0 * gaps - 90], -1) + np.float32(offset)
     value, (slope,) = measure("entropy_of_logits", z)
     for row, received, received_slope in zip(z, value, slope, strict=True):
-        expected, expected_slope = exact_entropy_of_logits(row)
-        np.testing.assert_allclose(received, expected, rtol=2e-6)
+        expected = truth.entropy_of_logits(row, row)
+        np.testing.assert_allclose(received, float(expected.value), rtol=2e-6)
+        expected_slope = np.array(expected.gradient, float)
         largest = np.abs(expected_slope).max()
         np.testing.assert_allclose(received_slope, expected_slope, rtol=0, atol=4e-6 * largest)
-
-
-def exact_divergences(p, q):
-    """KL, the sum of its terms' sizes, and JSD."""
-    with mpmath.workdps(50):
-        p, q = ([mpmath.mpf(float(each)) for each in x] for x in (p, q))
-        terms = [a * mpmath.log(a / b) for a, b in zip(p, q, strict=True)]
-        middle = [(a + b) / 2 for a, b in zip(p, q, strict=True)]
-        halves = [a * mpmath.log(a / m) / 2 for x in (p, q) for a, m in zip(x, middle, strict=True)]
-        return [float(each) for each in (sum(terms), sum(map(abs, terms)), sum(halves))]
 
 
 @pytest.mark.parametrize("distance", [1e-1, 1e-2, 1e-3, 1e-4, 1e-5])
@@ -331,9 +310,10 @@ def test_divergences_of_near_distributions_are_no_differences(distance):
     p, q = single(P, P * (1 + distance * DIRECTIONS))
     kl, jsd = evaluate("kl_divergence", p, q), evaluate("jensen_shannon_divergence", p, q)
     for row in range(EXAMPLES):
-        expected_kl, size, expected_jsd = exact_divergences(p[row], q[row])
-        assert abs(kl[row] - expected_kl) <= 4 * np.finfo(np.float32).eps * size
-        np.testing.assert_allclose(jsd[row], expected_jsd, rtol=1e-5)
+        exact_kl = truth.kl_divergence_of_probabilities(p[row], q[row])
+        exact_jsd = truth.jensen_shannon_divergence(p[row], q[row])
+        assert truth.ulps(kl[row : row + 1], [exact_kl.value], "float32", exact_kl.value_size) <= 4
+        np.testing.assert_allclose(jsd[row], float(exact_jsd.value), rtol=1e-5)
 
 
 # Theorems
@@ -475,22 +455,13 @@ def test_the_dtype_is_kept_and_half_precision_is_rounded_once(name, dtype):
 
 @every_quantity
 def test_nothing_is_promoted_or_leaked(name):
-
     def total(*operands):
         return getattr(information, name)(*operands, where=jnp.ones(EXAMPLES, bool)).sum()
 
     operands = [jnp.asarray(x, jnp.bfloat16) for x in QUANTITIES[name].operands]
     which = tuple(range(len(operands)))
-    gc.freeze()  # looking for leaks, jax walks the heap: leave out what was there before
-    try:
-        with (
-            jax.numpy_rank_promotion("raise"),
-            jax.numpy_dtype_promotion("strict"),
-            checking_leaks(),
-        ):
-            jax.eval_shape(jax.hessian(total, which), *operands)
-    finally:
-        gc.unfreeze()
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"), checking_leaks():
+        jax.eval_shape(jax.hessian(total, which), *operands)
 
 
 @every_quantity

@@ -17,11 +17,17 @@ import numpy as np
 import optax
 
 from experiments.digits import truth
-from jaxent import information, losses
+from jaxent import _catalogue, information, losses
 
 TORCH = importlib.util.find_spec("torch") is not None
 DTYPE = np.dtype("float32")
 MANY = 100
+COMPARED = {
+    "softmax_cross_entropy",
+    "softmax_kl_divergence",
+    "softmax_brier_score",
+    "sigmoid_binary_cross_entropy",
+}
 EXPLANATION = f"""\
 Worst error of value / gradient, in units in the last place of float32: up to 1 is as good as
 rounding. A gradient is measured by its row's largest entry. Where Q is next to P (`lightly
@@ -163,8 +169,8 @@ def binary_cross_entropy_on_paper(logits, labels):
 
 
 def cross_entropy_columns() -> Iterator[Column]:
-    dense = partial(Column, exactly=truth.cross_entropy, batches=softmax_batches)
-    labels = partial(Column, exactly=truth.cross_entropy, batches=label_batches)
+    dense = partial(Column, exactly=truth.softmax_cross_entropy, batches=softmax_batches)
+    labels = partial(Column, exactly=truth.softmax_cross_entropy, batches=label_batches)
     yield dense("jaxent", with_jax(losses.softmax_cross_entropy))
     yield labels("jaxent, labels", with_jax(losses.softmax_cross_entropy_with_integer_labels))
     yield dense("optax", with_jax(optax.softmax_cross_entropy))
@@ -179,9 +185,9 @@ def cross_entropy_columns() -> Iterator[Column]:
 
 
 def other_columns() -> Iterator[Column]:
-    kl = partial(Column, exactly=truth.kl_divergence, batches=softmax_batches)
-    brier = partial(Column, exactly=truth.brier_score, batches=softmax_batches)
-    binary = partial(Column, exactly=truth.binary_cross_entropy, batches=binary_batches)
+    kl = partial(Column, exactly=truth.softmax_kl_divergence, batches=softmax_batches)
+    brier = partial(Column, exactly=truth.softmax_brier_score, batches=softmax_batches)
+    binary = partial(Column, exactly=truth.sigmoid_binary_cross_entropy, batches=binary_batches)
     yield kl("KL: jaxent", with_jax(losses.softmax_kl_divergence))
     yield kl("optax", with_jax(optax_kl_divergence))
     yield kl("log of jax.nn.softmax", with_jax(kl_divergence_on_paper))
@@ -201,66 +207,41 @@ def torch_columns() -> Iterator[Column]:
     yield Column(
         "KL: torch",
         summed(functional.kl_div, partial(functional.log_softmax, dim=-1)),
-        truth.kl_divergence,
+        truth.softmax_kl_divergence,
         softmax_batches,
     )
     yield Column(
         "Brier: torch",
         summed(functional.mse_loss, partial(functional.softmax, dim=-1)),
-        truth.brier_score,
+        truth.softmax_brier_score,
         softmax_batches,
     )
     yield Column(
         "BCE: torch",
         summed(functional.binary_cross_entropy_with_logits, lambda s: s),
-        truth.binary_cross_entropy,
+        truth.sigmoid_binary_cross_entropy,
         binary_batches,
     )
 
 
 def rarer_columns() -> Iterator[Column]:
-    exponent, weight, value = float(DTYPE.type(0.7)), 3.0, 15.0
-    softmax = partial(Column, batches=softmax_batches)
-    distributions = partial(Column, batches=distribution_batches)
-    yield softmax(
+    """The other losses of jaxent, in the order of their truths, and `jaxent.information`."""
+    yield Column(
         "`information.entropy_of_logits`",
         with_jax(lambda z, p: information.entropy_of_logits(z)),
         truth.entropy_of_logits,
+        softmax_batches,
     )
-    yield softmax(
-        "`softmax_mean_squared_error`",
-        with_jax(losses.softmax_mean_squared_error),
-        truth.mean_squared_error,
-    )
-    yield softmax(
-        "`softmax_mean_absolute_error`",
-        with_jax(losses.softmax_mean_absolute_error),
-        truth.mean_absolute_error,
-    )
-    yield softmax(
-        "`generalized_cross_entropy`",
-        with_jax(partial(losses.generalized_cross_entropy, exponent=exponent)),
-        partial(truth.generalized_cross_entropy, exponent=exponent),
-    )
-    yield softmax(
-        "`softmax_focal_loss`",
-        with_jax(losses.softmax_focal_loss),
-        partial(truth.focal_loss, gamma=2.0),
-    )
-    yield softmax("`squentropy`", with_jax(losses.squentropy), truth.squentropy)
-    yield softmax(
-        "`logit_squared_error`",
-        with_jax(
-            partial(losses.logit_squared_error, true_class_weight=weight, true_class_value=value)
-        ),
-        partial(truth.logit_squared_error, weight=weight, value=value),
-    )
-    yield Column(
-        "`sigmoid_squared_error`",
-        with_jax(of_one(losses.sigmoid_squared_error)),
-        truth.sigmoid_squared_error,
-        binary_batches,
-    )
+    built_in = _catalogue.built_in()
+    for name, exactly in vars(truth).items():
+        if name not in built_in or name in COMPARED:
+            continue
+        options = truth.options_of(exactly, DTYPE)
+        loss, batches = partial(built_in[name], **options), softmax_batches
+        if _catalogue.is_binary(loss):
+            loss, batches = of_one(loss), binary_batches
+        yield Column(f"`{name}`", with_jax(loss), partial(exactly, **options), batches)
+    distributions = partial(Column, batches=distribution_batches)
     yield distributions(
         "`information.entropy`",
         with_jax(lambda p, q: information.entropy(p)),

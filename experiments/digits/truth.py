@@ -1,11 +1,13 @@
 """What every loss is, to 50 digits, and the inputs on which it is hard to compute.
 
 The truths are the textbook formulas, one row of exact floats at a time, in arithmetic with so many
-digits that whatever cancels leaves 50 of them. Derivatives are with respect to the logits; of the
-functions of probabilities, to P and then to Q. The regions are inputs that are already rounded to
-the dtype they are for, so that a truth is the truth of exactly the numbers that a loss is given.
+digits that whatever cancels leaves 50 of them. The truth of a loss of `jaxent.losses` has its name
+and its options. Derivatives are with respect to the logits; of the functions of probabilities, to P
+and then to Q. The regions are inputs that are already rounded to the dtype they are for, so that a
+truth is the truth of exactly the numbers that a loss is given.
 """
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, wraps
@@ -99,6 +101,12 @@ def _exactly(formula: Formula) -> Formula:
     return truth
 
 
+def options_of(truth: Formula, dtype: DTypeLike) -> dict[str, float]:
+    """The options at which a loss is measured: the defaults of its truth, rounded to the dtype."""
+    parameters = [*inspect.signature(truth).parameters.values()][1:]
+    return {one.name: float(np.dtype(dtype).type(one.default)) for one in parameters}
+
+
 def _product(p: Number, x: Number) -> Number:
     return mpf(0) if p == 0 else p * x
 
@@ -122,7 +130,7 @@ def _from_probabilities(row: Row, v: Sequence[Number]) -> list[Number]:
 
 
 @_exactly
-def cross_entropy(row: Row) -> Truth:
+def softmax_cross_entropy(row: Row) -> Truth:
     """−Σ p log q."""
     mass = row.sum(row.p)
     return Truth(
@@ -134,7 +142,7 @@ def cross_entropy(row: Row) -> Truth:
 
 
 @_exactly
-def kl_divergence(row: Row) -> Truth:
+def softmax_kl_divergence(row: Row) -> Truth:
     """Σ p log(p/q)."""
     pairs = zip(row.p, row.log_q, strict=True)
     terms = [p * (mpmath.log(p) - log_q) if p else mpf(0) for p, log_q in pairs]
@@ -149,7 +157,7 @@ def kl_divergence(row: Row) -> Truth:
 
 
 @_exactly
-def brier_score(row: Row) -> Truth:
+def softmax_brier_score(row: Row) -> Truth:
     """Σ (q − p)²."""
     r = _residuals(row)
     mean = row.sum(q * x for q, x in zip(row.q, r, strict=True))
@@ -196,7 +204,7 @@ def _binary(formula: Formula) -> Formula:
 
 
 @_binary
-def binary_cross_entropy(row: Row) -> Truth:
+def sigmoid_binary_cross_entropy(row: Row) -> Truth:
     """−y log σ(s) − (1 − y) log(1 − σ(s))."""
     return Truth(
         value=row.sum(_weighted_surprisals(row)),
@@ -208,15 +216,8 @@ def binary_cross_entropy(row: Row) -> Truth:
 # Losses that are measured
 
 
-@_binary
-def sigmoid_squared_error(row: Row) -> Truth:
-    """(σ(s) − y)²."""
-    residual = row.q[1] - row.p[1]
-    return Truth(residual**2, [2 * residual * row.q[0] * row.q[1]])
-
-
 @_exactly
-def mean_squared_error(row: Row) -> Truth:
+def softmax_mean_squared_error(row: Row) -> Truth:
     """(1/C) Σ (q − p)²."""
     r, classes = _residuals(row), sum(row.counts)
     gradient = _from_probabilities(row, r)
@@ -224,7 +225,7 @@ def mean_squared_error(row: Row) -> Truth:
 
 
 @_exactly
-def mean_absolute_error(row: Row) -> Truth:
+def softmax_mean_absolute_error(row: Row) -> Truth:
     """(1/C) Σ |q − p|."""
     r, classes = _residuals(row), sum(row.counts)
     gradient = _from_probabilities(row, [mpf(mpmath.sign(x)) for x in r])
@@ -232,7 +233,7 @@ def mean_absolute_error(row: Row) -> Truth:
 
 
 @_exactly
-def generalized_cross_entropy(row: Row, exponent: Number) -> Truth:
+def generalized_cross_entropy(row: Row, exponent: Number = 0.7) -> Truth:
     """Σ p (1 − q^γ)/γ."""
     powers = [p * q**exponent for p, q in zip(row.p, row.q, strict=True)]
     total = row.sum(powers)
@@ -243,7 +244,7 @@ def generalized_cross_entropy(row: Row, exponent: Number) -> Truth:
 
 
 @_exactly
-def focal_loss(row: Row, gamma: Number) -> Truth:
+def softmax_focal_loss(row: Row, gamma: Number = 2.0) -> Truth:
     """−Σ p (1 − q)^γ log q."""
     triples = list(zip(row.p, row.q, row.log_q, strict=True))
     # of each class's term, q times the derivative by q
@@ -271,10 +272,20 @@ def squentropy(row: Row) -> Truth:
 
 
 @_exactly
-def logit_squared_error(row: Row, weight: Number, value: Number) -> Truth:
+def logit_squared_error(
+    row: Row, true_class_weight: Number = 3.0, true_class_value: Number = 15.0
+) -> Truth:
     """Σ (1 + (k − 1) p) (z − M p)²."""
-    pairs = [(1 + (weight - 1) * p, z - value * p) for p, z in zip(row.p, row.z, strict=True)]
-    return Truth(row.sum(k * x * x for k, x in pairs), [2 * k * x for k, x in pairs])
+    k, m = true_class_weight, true_class_value
+    pairs = [(1 + (k - 1) * p, z - m * p) for p, z in zip(row.p, row.z, strict=True)]
+    return Truth(row.sum(w * x * x for w, x in pairs), [2 * w * x for w, x in pairs])
+
+
+@_binary
+def sigmoid_squared_error(row: Row) -> Truth:
+    """(σ(s) − y)²."""
+    residual = row.q[1] - row.p[1]
+    return Truth(residual**2, [2 * residual * row.q[0] * row.q[1]])
 
 
 # Functions of probabilities

@@ -1,0 +1,147 @@
+"""What stands between a public loss and its kernel: checks, one jitted call, rules for masks.
+
+Kernels compute in float32, or in float64 for float64; the result has the dtype that came in.
+"""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxent import _arguments as arguments
+from jaxent import _softmax as softmax
+
+
+def along_classes(kernel, logits, targets, axis, where, name="targets", /, **options):
+    """`kernel(axes, z, p, kept, **options)` of logits and targets of the same shape.
+
+    A row without a class that is kept and possible is 0. The options are numbers, and may be
+    traced.
+    """
+    logits = arguments.as_floating(logits, "logits")
+    targets = arguments.as_real(targets, name)
+    arguments.check_same_shape(logits, targets, "logits", name)
+    axes, where = arguments.as_axes_and_mask(axis, where, logits.shape)
+    arguments.check_mass_is_kept(targets, where, axes, logits)
+    return _along_classes(kernel, axes, logits, targets, where, options)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _along_classes(kernel, axes, logits, targets, where, options):
+    z = logits.astype(arguments.compute_dtype(logits.dtype))
+    p = targets.astype(z.dtype)
+    options = {name: jnp.asarray(value, z.dtype) for name, value in options.items()}
+    if where is not None:
+        z = jnp.where(where, z, -jnp.inf)
+    possible = softmax.possible(axes, z)
+    kept = softmax.expand(possible, axes)
+    if where is None:
+        value = kernel(axes, z, p, kept, **options)
+    else:
+        kept = kept & where
+        value = kernel(axes, z, jnp.where(kept, p, 0.0), kept, **options)
+        # a factor, so that the gradient is NaN as well
+        refused = possible & jnp.any(~where & (p != 0), axes)
+        value *= jnp.where(refused, jnp.nan, 1.0)
+    return jnp.where(possible, value, 0.0).astype(logits.dtype)
+
+
+def at_labels(kernel, logits, labels, axis, where):
+    """`kernel(axes, z, labels)` of logits and of one integer label a row.
+
+    Labels reach the kernel as int32. A label that names no class, or a class that `where` hides, is
+    −1 or the number of classes there.
+    """
+    logits = arguments.as_floating(logits, "logits")
+    labels = arguments.as_labels(labels)
+    if axis is None:
+        raise ValueError("Integer labels count the classes along axis: it must not be None.")
+    axes = arguments.as_axes(axis, logits.shape)
+    arguments.check_labels_shape(labels, logits, axes)
+    if where is not None:
+        where = arguments.as_mask(where, logits.shape, axes)
+    arguments.check_labels(labels, where, logits, axes)
+    return _at_labels(kernel, axes, logits, labels, where)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _at_labels(kernel, axes, logits, labels, where):
+    z = logits.astype(arguments.compute_dtype(logits.dtype))
+    # into int32 without wrapping round: what names no class goes on naming none
+    classes, limits = math.prod(z.shape[axis] for axis in axes), jnp.iinfo(labels.dtype)
+    labels = jnp.clip(labels, max(-1, limits.min), min(classes, limits.max)).astype(jnp.int32)
+    hidden = False
+    if where is not None:
+        z = jnp.where(where, z, -jnp.inf)
+        hidden = jnp.any(softmax.is_label(axes, z.shape, labels) & ~where, axes)
+    possible = softmax.possible(axes, z)
+    labels = jnp.where(possible, jnp.where(hidden, -1, labels), 0)
+    value = kernel(axes, z, labels)
+    return jnp.where(possible, value, 0.0).astype(logits.dtype)
+
+
+def elementwise(kernel, logits, labels):
+    """`kernel(s, y)` of logits and labels of the same shape."""
+    logits = arguments.as_floating(logits, "logits")
+    labels = arguments.as_real(labels, "labels")
+    arguments.check_same_shape(logits, labels, "logits", "labels")
+    return _elementwise(kernel, logits, labels)
+
+
+@partial(jax.jit, static_argnums=0)
+def _elementwise(kernel, logits, labels):
+    s = logits.astype(arguments.compute_dtype(logits.dtype))
+    return kernel(s, labels.astype(s.dtype)).astype(logits.dtype)
+
+
+# Helpers
+
+
+def smooth_labels(labels, alpha, axis, where):
+    labels = arguments.as_real(labels, "labels")
+    if not jnp.issubdtype(labels.dtype, jnp.floating):
+        labels = labels.astype(float)
+    arguments.check_number(alpha, "alpha", at_least=0.0, at_most=1.0)
+    axes, where = arguments.as_axes_and_mask(axis, where, labels.shape)
+    arguments.check_mass_is_kept(labels, where, axes)
+    return _smooth_labels(axes, labels, alpha, where)
+
+
+@partial(jax.jit, static_argnums=0)
+def _smooth_labels(axes, labels, alpha, where):
+    p = labels.astype(arguments.compute_dtype(labels.dtype))
+    alpha = jnp.asarray(alpha, p.dtype)
+    kept = jnp.broadcast_to(True if where is None else where, p.shape)
+    uniform = 1 / softmax.expand(softmax.number_of_classes(axes, p, kept), axes)
+    smoothed = jnp.where(kept, (1 - alpha) * p + alpha * uniform, 0.0)
+    if where is not None:
+        keeps_any = jnp.any(kept, axes, keepdims=True)
+        smoothed = jnp.where(kept | (p == 0) | ~keeps_any, smoothed, jnp.nan)
+    return smoothed.astype(labels.dtype)
+
+
+def masked_mean(values, where, weights):
+    values = arguments.as_floating(values, "values")
+    if where is not None:
+        where = arguments.as_boolean(where, "where")
+        arguments.check_same_shape(values, where, "values", "where")
+    if weights is not None:
+        weights = arguments.as_real(weights, "weights")
+        arguments.check_same_shape(values, weights, "values", "weights")
+        if not arguments.is_traced(weights) and (np.asarray(weights) < 0).any():
+            raise ValueError("weights must not be negative.")
+    return _masked_mean(values, where, weights)
+
+
+@jax.jit
+def _masked_mean(values, where, weights):
+    v = values.astype(arguments.compute_dtype(values.dtype))
+    w = jnp.ones_like(v) if weights is None else weights.astype(v.dtype)
+    w = w if where is None else jnp.where(where, w, 0.0)
+    weight = jnp.sum(w)
+    # finite values stay where their weight is 0: the derivative by that weight needs them
+    total = jnp.sum(w * jnp.where((w == 0) & ~jnp.isfinite(v), 0.0, v))
+    mean = total / jnp.where(weight == 0, 1.0, weight)
+    return jnp.where(weight == 0, 0.0, mean).astype(values.dtype)
