@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from tabulate import tabulate
 
 from experiments.digits import truth
 from jaxent import _catalogue, information, losses
@@ -35,7 +36,7 @@ smoothed`, `P nearly Q`), the gradient of cross-entropy and KL is measured by th
 by its terms. From {MANY} units on it says how many digits are right, or what came instead: `0 for
 2e-08` is a loss, or a gradient, that vanished."""
 
-Loss: TypeAlias = Callable[..., Any]
+Function: TypeAlias = Callable[..., Any]
 Evaluate: TypeAlias = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
@@ -109,7 +110,7 @@ def distribution_batches() -> Iterator[list[Row]]:
 # The losses
 
 
-def with_jax(loss: Loss) -> Evaluate:
+def with_jax(loss: Function) -> Evaluate:
     value_and_gradient = jax.jit(jax.vmap(jax.value_and_grad(loss)))
 
     def evaluate(logits, targets):
@@ -119,7 +120,7 @@ def with_jax(loss: Loss) -> Evaluate:
     return evaluate
 
 
-def with_torch(loss: Loss) -> Evaluate:
+def with_torch(loss: Function) -> Evaluate:
     import torch  # pyright: ignore[reportMissingImports]
 
     def evaluate(logits, targets):
@@ -131,7 +132,7 @@ def with_torch(loss: Loss) -> Evaluate:
     return evaluate
 
 
-def by_both(function: Loss) -> Evaluate:
+def by_both(function: Function) -> Evaluate:
     """A function of P and Q, differentiated by P and then by Q."""
     value_and_gradients = jax.jit(jax.vmap(jax.value_and_grad(function, (0, 1))))
 
@@ -142,7 +143,7 @@ def by_both(function: Loss) -> Evaluate:
     return evaluate
 
 
-def of_one(loss: Loss) -> Loss:
+def of_one(loss: Function) -> Function:
     """A loss of binary logits, of the only one in a row."""
     return lambda logits, labels: loss(logits, labels)[0]
 
@@ -301,13 +302,11 @@ def verdicts(column: Column) -> dict[str, tuple[Verdict, Verdict]]:
 # The tables
 
 
-def table(heading: Iterable[str], lines: Iterable[Iterable[str]]) -> Iterator[str]:
-    heading = list(heading)
-    for line in (heading, ["---"] * len(heading), *lines):
-        yield "| " + " | ".join(line) + " |"
+def table(heading: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
+    return tabulate([*lines], [*heading], tablefmt="github", disable_numparse=True)
 
 
-def comparison(columns: Iterable[Column]) -> Iterator[str]:
+def comparison(columns: Iterable[Column]) -> str:
     """A line for every region, a column for every loss."""
     columns = list(columns)
     of_columns = [verdicts(column) for column in columns]
@@ -319,7 +318,7 @@ def comparison(columns: Iterable[Column]) -> Iterator[str]:
     return table(["", *(column.heading for column in columns)], lines)
 
 
-def summary(columns: Iterable[Column]) -> Iterator[str]:
+def summary(columns: Iterable[Column]) -> str:
     """A line for every loss: the worst of it, and the exceptions."""
 
     def cell(found, which):
@@ -340,11 +339,11 @@ def main() -> None:
     packages = ["jax", "optax", *(["torch"] if TORCH else [])]
     print(EXPLANATION, *(f"{name} {version(name)}," for name in packages), end=" ")
     print(f"on a {jax.default_backend().upper()}.\n\nCross-entropy:\n")
-    print(*comparison(cross_entropy_columns()), sep="\n")
+    print(comparison(cross_entropy_columns()))
     print("\nKL divergence, Brier score and binary cross-entropy:\n")
-    print(*comparison([*other_columns(), *(torch_columns() if TORCH else [])]), sep="\n")
+    print(comparison([*other_columns(), *(torch_columns() if TORCH else [])]))
     print("\nThe rest of jaxent, with the inputs on which digits are lost:\n")
-    print(*summary(rarer_columns()), sep="\n")
+    print(summary(rarer_columns()))
 
 
 if __name__ == "__main__":
