@@ -86,14 +86,12 @@ def _read_loss(words: str, load: Callable[[str], ModuleType]) -> Given:
         folder = Path(file).parent if file else None
     elif place in built_in:
         function = built_in[place]
-    elif re.fullmatch(r"\w+(\.\w+)+", place):
-        raise Refusal(
-            f"no loss is called {place}; did you mean {':'.join(place.rsplit('.', 1))}, "
-            f"the function of a module?"
-        )
     else:
         otherwise = "jaxent list names them, and your own is written path/to/file.py:function"
-        raise Refusal(f"no loss is called {place}; {suggestion(place, [*built_in], otherwise)}")
+        meant = suggestion(place, [*built_in], otherwise)
+        if re.fullmatch(r"\w+(\.\w+)+", place):
+            meant = f"did you mean {':'.join(place.rsplit('.', 1))}, the function of a module?"
+        raise Refusal(f"no loss is called {place}; {meant}")
     for text in options:
         function = functools.partial(function, **_read_options(text, place, function))
         name = f"{name}({text.replace(',', ', ')})"
@@ -141,10 +139,8 @@ def _read_options(text: str, place: str, function: Callable) -> dict[str, int | 
     except ValueError:
         raise Refusal(f"{place} does not tell which options it has") from None
     has = f"it has {', '.join(known)}" if known else "it has none"
-    takes_any = any(
-        parameter.kind is parameter.VAR_KEYWORD
-        for parameter in inspect.signature(function).parameters.values()
-    )
+    parameters = inspect.signature(function).parameters.values()
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
     options: dict[str, int | float] = {}
     for item in text.split(","):
         name, equals, value = item.partition("=")

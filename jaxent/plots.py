@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from jaxent.cards import EscapeLaw, LossCard
     from jaxent.gradients import GradientField, GradientProfile
 
+_MARGIN = "margin by which the truth is behind, logits"
+_INK = "#262626"
+
 
 def plot_gradient_profile(
     ax: Axes,
@@ -79,18 +82,16 @@ def plot_gradient_profile(
         0.5443
     """
     if against == "p_true":
-        ax.set_xscale("logit")
+        ax.set(xscale="logit", xlabel="probability of the truth")
         ax.xaxis.set_major_locator(LogitLocator(nbins=7))
         ax.xaxis.set_minor_locator(NullLocator())
-        ax.set_xlabel("probability of the truth")
         positions = profile.p_true
     elif against == "margin":
-        ax.set_xlabel("margin by which the truth is behind, logits")
+        ax.set_xlabel(_MARGIN)
         positions = profile.margin
     else:
         raise ValueError(f'against must be "p_true" or "margin", but it is {against!r}.')
     ax.set_ylabel("gradient norm ‖dL/dz‖")
-    ax.set_yscale("log")
     return _plot_on_log_axis(ax, _as_floats(positions), _as_floats(profile.gradient_norm), kwargs)
 
 
@@ -125,17 +126,11 @@ def plot_history(ax: Axes, values: ArrayLike, *, log: bool = False, **kwargs: An
     ax.set_xlabel("step")
     if not log:
         return ax.plot(steps, values, **kwargs)
-    ax.set_yscale("log")
     return _plot_on_log_axis(ax, steps, values, kwargs)
 
 
 def plot_distributions(
-    ax: Axes,
-    p: ArrayLike,
-    q: ArrayLike,
-    *,
-    class_names: Sequence[str] | None = None,
-    **kwargs: Any,
+    ax: Axes, p: ArrayLike, q: ArrayLike, *, class_names: Sequence[str] | None = None, **kwargs: Any
 ) -> tuple[BarContainer, BarContainer]:
     """P against Q: Q as bars, P as an outline over them.
 
@@ -165,23 +160,12 @@ def plot_distributions(
     if p.ndim != 1 or p.shape != q.shape:
         raise ValueError(f"p and q must be [classes], but their shapes are {p.shape}, {q.shape}.")
     classes = np.arange(p.size)
-    outlines = ax.bar(
-        classes,
-        p,
-        label="P",
-        width=0.84,
-        color="none",
-        edgecolor="black",
-        linewidth=1.4,
-        clip_on=False,
-        zorder=3,
-    )
+    outline = {"color": "none", "edgecolor": "black", "linewidth": 1.4, "clip_on": False}
+    outlines = ax.bar(classes, p, label="P", width=0.84, zorder=3, **outline)
     bars = ax.bar(classes, q, **{"label": "Q", "width": 0.7, **kwargs})
     ax.set_xticks(classes, class_names)
     ax.grid(visible=False, axis="x")
-    ax.set_xlabel("class")
-    ax.set_ylabel("probability")
-    ax.set_ylim(0, 1)
+    ax.set(xlabel="class", ylabel="probability", ylim=(0, 1))
     return outlines, bars
 
 
@@ -244,17 +228,8 @@ def plot_simplex_field(
     norm.autoscale_None(magnitudes[finite])
     # A LogNorm masks a zero, and what is masked is not drawn.
     magnitudes = np.clip(np.where(finite, magnitudes, 0.0), norm.vmin, norm.vmax)
-    colours = ax.tripcolor(
-        _triangulation(ax, points, finite),
-        magnitudes,
-        **{
-            "norm": norm,
-            "shading": "gouraud",
-            "zorder": 0.5,
-            "transform": ax.transData,
-            **kwargs,
-        },
-    )
+    triangulation = _triangulation(ax, points, finite)
+    colours = _shade(ax, triangulation, magnitudes, **{"norm": norm, **kwargs})
 
     chosen, spacing = _regular_choice(points, arrows)
     chosen &= finite
@@ -263,19 +238,12 @@ def plot_simplex_field(
     lengths = spacing * (0.3 + 0.6 * norm(magnitudes[chosen]))
     shifts = lengths[:, None] * directions
     lightness = colours.to_rgba(magnitudes[chosen])[:, :3] @ (0.2126, 0.7152, 0.0722)
-    quiver = ax.quiver(
-        *(points[chosen] - shifts / 2).T,
-        *shifts.T,
-        color=np.where(lightness < 0.5, "white", "#262626"),
-        angles="xy",
-        units="xy",
-        scale_units="xy",
-        scale=1,
-        width=0.055 * spacing,
-        headwidth=4,
-        headlength=4.5,
-        headaxislength=4,
-    )
+    colour = np.where(lightness < 0.5, "white", _INK)
+    in_data: Any = {"angles": "xy", "units": "xy", "scale_units": "xy", "scale": 1}
+    head: Any = {"headwidth": 4, "headlength": 4.5, "headaxislength": 4}
+    tails = points[chosen] - shifts / 2
+    width = 0.055 * spacing
+    quiver = ax.quiver(*tails.T, *shifts.T, color=colour, width=width, **in_data, **head)
     return colours, quiver
 
 
@@ -335,40 +303,18 @@ def plot_simplex_map(
     largest = np.abs(values[finite]).max(initial=0.0) or 1.0
     triangulation = _triangulation(ax, points, finite)
     known = np.where(finite, values, 0.0)
-    colours = ax.tripcolor(
-        triangulation,
-        known,
-        **{
-            "norm": norm or Normalize(-largest, largest),
-            "cmap": "PuOr",
-            "shading": "gouraud",
-            "zorder": 0.5,
-            "transform": ax.transData,
-            **kwargs,
-        },
-    )
+    norm = norm or Normalize(-largest, largest)
+    colours = _shade(ax, triangulation, known, **{"norm": norm, "cmap": "PuOr", **kwargs})
     # Below it by more than rounding: where all is exactly 0 but for that, there is no line.
     level = None if contour is None else contour - 1e-9 * largest
     if level is None or not known[finite].min(initial=np.inf) < level < known[finite].max():
         return colours, None
-    line = ax.tricontour(
-        triangulation,
-        known,
-        levels=[level],
-        colors="#262626",
-        linewidths=1.2,
-        linestyles="solid",
-        transform=ax.transData,
-    )
-    return colours, line
+    style = {"colors": _INK, "linewidths": 1.2, "linestyles": "solid", "transform": ax.transData}
+    return colours, ax.tricontour(triangulation, known, levels=[level], **style)
 
 
 def plot_simplex_path(
-    ax: Axes,
-    path: ArrayLike,
-    *,
-    class_names: Sequence[str] | None = None,
-    **kwargs: Any,
+    ax: Axes, path: ArrayLike, *, class_names: Sequence[str] | None = None, **kwargs: Any
 ) -> list[Line2D]:
     """The path of Q on the simplex: an open circle where it starts, a full one where it ends.
 
@@ -403,15 +349,9 @@ def plot_simplex_path(
         raise ValueError(f"path must be [steps, 3], but its shape is {path.shape}.")
     path = path[~np.isnan(path).any(axis=1)]
     (line,) = ax.plot(*path.T, **{"clip_on": False, **kwargs})
-    marks = {
-        "color": line.get_color(),
-        "marker": "o",
-        "linestyle": "none",
-        "clip_on": False,
-        "zorder": line.get_zorder() + 0.1,
-    }
-    (start,) = ax.plot(*path[:1].T, markerfacecolor="white", **marks)
-    (end,) = ax.plot(*path[-1:].T, **marks)
+    zorder = line.get_zorder() + 0.1
+    start = _mark(ax, line, *path[:1].T, marker="o", markerfacecolor="white", zorder=zorder)
+    end = _mark(ax, line, *path[-1:].T, marker="o", zorder=zorder)
     return [line, start, end]
 
 
@@ -445,21 +385,15 @@ def plot_escape_law(ax: Axes, escape: "EscapeLaw", **kwargs: Any) -> list[Line2D
         linear, 0.5 per logit
     """
     margins, times = _as_floats(escape.margins), _as_floats(escape.times)
-    ax.set_xlabel("margin by which the truth is behind, logits")
-    ax.set_ylabel("time to the tie, learning rate × steps")
-    ax.set_yscale("log")
+    ax.set(xlabel=_MARGIN, ylabel="time to the tie, learning rate × steps", yscale="log")
     along = np.linspace(0.0, margins.max(), 241)
     law = _as_floats(escape.predict(along))
     shown = np.where(np.isfinite(law) & (law > 0), law, np.nan)
     (line,) = ax.plot(along, shown, **{"label": escape.in_short(), **kwargs})
-    marks = {"color": line.get_color(), "linestyle": "none", "clip_on": False, "zorder": 3}
-    (dots,) = ax.plot(margins, np.where(np.isfinite(times), times, np.nan), marker="o", **marks)
+    measured = np.where(np.isfinite(times), times, np.nan)
+    dots = _mark(ax, line, margins, measured, marker="o", zorder=3)
     never = margins[np.isinf(times)]
-    if not never.size:
-        return [line, dots]
-    top = ax.get_xaxis_transform()
-    (triangles,) = ax.plot(never, np.ones_like(never), marker="^", transform=top, **marks)
-    return [line, dots, triangles]
+    return [line, dots, *_mark_edge(ax, line, never, 1.0, marker="^", zorder=3)]
 
 
 def plot_card(ax: Axes, card: "LossCard", *, columns: int = 1, **kwargs: Any) -> list[Text]:
@@ -488,17 +422,10 @@ def plot_card(ax: Axes, card: "LossCard", *, columns: int = 1, **kwargs: Any) ->
     texts = []
     for number, (said, fact) in enumerate(facts.items()):
         column, line = divmod(number, lines)
+        corner = {"xy": (column / columns, 1), "xycoords": "axes fraction"}
         for text, indent, style in ((said, 0.0, {"color": "#595959"}), (fact, 9.4, {})):
-            texts.append(
-                ax.annotate(
-                    text,
-                    (column / columns, 1),
-                    (indent, -1.5 * line),
-                    xycoords="axes fraction",
-                    textcoords="offset fontsize",
-                    **{"va": "top", **style, **kwargs},
-                )
-            )
+            style = {"textcoords": "offset fontsize", "va": "top", **corner, **style, **kwargs}
+            texts.append(ax.annotate(text, xytext=(indent, -1.5 * line), **style))
     return texts
 
 
@@ -509,20 +436,24 @@ def _as_floats(values: ArrayLike) -> np.ndarray:
 def _plot_on_log_axis(
     ax: Axes, positions: np.ndarray, values: np.ndarray, kwargs: dict[str, Any]
 ) -> list[Line2D]:
+    ax.set_yscale("log")
     positive = ~(values <= 0)
     (line,) = ax.plot(positions, np.where(positive, values, np.nan), **kwargs)
-    if positive.all():
-        return [line]
-    (zeros,) = ax.plot(
-        positions[~positive],
-        np.zeros(np.count_nonzero(~positive)),
-        color=line.get_color(),
-        marker="v",
-        linestyle="none",
-        clip_on=False,
-        transform=ax.get_xaxis_transform(),
-    )
-    return [line, zeros]
+    return [line, *_mark_edge(ax, line, positions[~positive], 0.0, marker="v")]
+
+
+def _mark_edge(
+    ax: Axes, line: Line2D, positions: np.ndarray, height: float, **kwargs: Any
+) -> list[Line2D]:
+    """Marks on the bottom edge of the axes (height 0) or the top edge (1), if there are any."""
+    heights, edge = np.full_like(positions, height), ax.get_xaxis_transform()
+    return [_mark(ax, line, positions, heights, transform=edge, **kwargs)] if len(heights) else []
+
+
+def _mark(ax: Axes, line: Line2D, *places: np.ndarray, **kwargs: Any) -> Line2D:
+    """Marks in the colour of a line."""
+    color = line.get_color()
+    return ax.plot(*places, color=color, linestyle="none", clip_on=False, **kwargs)[0]
 
 
 def _as_ternary(ax: Axes, class_names: Sequence[str] | None) -> TernaryAxes:
@@ -533,20 +464,24 @@ def _as_ternary(ax: Axes, class_names: Sequence[str] | None) -> TernaryAxes:
             f"these are {type(ax).__name__}."
         )
     corners = (
-        (ax.taxis, ax.set_tlabel, "$q_0$", {"ha": "center", "va": "bottom"}),
-        (ax.laxis, ax.set_llabel, "$q_1$", {"ha": "left", "va": "top"}),
-        (ax.raxis, ax.set_rlabel, "$q_2$", {"ha": "right", "va": "top"}),
+        (ax.taxis, "$q_0$", "center", "bottom"),
+        (ax.laxis, "$q_1$", "left", "top"),
+        (ax.raxis, "$q_2$", "right", "top"),
     )
-    for (axis, set_label, default, alignment), name in zip(
-        corners, class_names or [None] * 3, strict=True
-    ):
+    names = class_names or [None] * 3
+    for (axis, default, ha, va), name in zip(corners, names, strict=True):
         axis.set_ticks([0.25, 0.5, 0.75], ["", "", ""])
         axis.set_tick_params(length=0)
         # Beneath the triangle and not beside it, where long names would leave it no room.
         axis.set_label_rotation_mode("manual")
-        set_label(name or axis.get_label_text() or default)
-        axis.label.set(rotation=0, **alignment)
+        label = name or axis.get_label_text() or default
+        axis.set_label_text(label, rotation=0, ha=ha, va=va)
     return ax
+
+
+def _shade(ax: TernaryAxes, triangles: Triangulation, values: np.ndarray, **kwargs: Any) -> TriMesh:
+    style = {"shading": "gouraud", "zorder": 0.5, "transform": ax.transData, **kwargs}
+    return ax.tripcolor(triangles, values, **style)
 
 
 def _triangulation(ax: TernaryAxes, points: np.ndarray, shown: np.ndarray) -> Triangulation:
