@@ -187,7 +187,7 @@ def portrait(
     palette = _palette(colors, len(by_name))
     tell = progress or (lambda words: None)
     facts = dict(facts or {})
-    panels = [panel for panel in _PANELS if num_classes == 3 or not panel.ternary]
+    panels = [panel for panel in PANELS if num_classes == 3 or not panel.ternary]
     looks = {}
     for name, loss in by_name.items():
 
@@ -424,7 +424,7 @@ def _notes(panels: Sequence[_Panel], raw: list[str], num_classes: int, target: n
         f"curvature at gaps of up to 30 logits. {'; '.join(curves)}."
     )
     if num_classes != 3:
-        number = ("no", "one", "two", "three", "four", "five")[len(_PANELS) - len(panels)]
+        number = ("no", "one", "two", "three", "four", "five")[len(PANELS) - len(panels)]
         return f"{words} A portrait of 3 classes has {number} triangles more."
     p = ", ".join(f"{x:.3g}" for x in target)
     triangles = [f"Triangles: P = ({p}){'' if target.max() == 1 else ', at the star'}"]
@@ -507,7 +507,7 @@ def _draw_paths(ax: Axes, paths: np.ndarray, **style: Any) -> None:
 
 
 # In the order of reading: curves fill the columns on the left, triangles those on the right.
-_PANELS = (
+PANELS = (
     _Panel(
         name="profile",
         head="gradient norm ‖dL/dz‖",

@@ -464,9 +464,9 @@ def test_all_text_can_be_read_whatever_the_resolution(case, dpi):
     ("shown", "num_classes"), [([linear], 3), ([linear, constant], 3), ([linear, constant], 5)]
 )
 def test_panels_that_are_added_find_a_place_of_their_own(monkeypatch, shown, num_classes):
-    profile, _, field, *_ = portraits._PANELS
+    profile, _, field, *_ = portraits.PANELS
     added = profile._replace(name="curve"), field._replace(name="triangle")
-    monkeypatch.setattr(portraits, "_PANELS", (*portraits._PANELS, *added))
+    monkeypatch.setattr(portraits, "PANELS", (*portraits.PANELS, *added))
     figure = portraits.portrait(shown, num_classes)
     assert all("curve" in row for row in panels(figure))
     assert ("has four triangles more" in text_of(figure)) == (num_classes == 5)
