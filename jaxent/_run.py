@@ -1,6 +1,6 @@
-"""What stands between a public loss and its kernel: checks, one jitted call, rules for masks.
+"""The way from a public loss to its kernel: checks, one jitted call, and the rules for masks.
 
-Kernels compute in float32, or in float64 for float64; the result has the dtype that came in.
+Kernels compute in float32, or in float64 for float64. The result has the dtype of the logits.
 """
 
 import math

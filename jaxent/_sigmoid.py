@@ -1,10 +1,10 @@
 """The sigmoid σ of one logit s, and the derivative rules that keep its digits.
 
-Everything is computed from exp(−|s|), the odds against the likelier side: they never overflow, and
-1 − σ(s) is σ(−s), without a subtraction.
+All functions start from exp(−|s|), the odds against the likelier side, which never overflow.
+1 − σ(s) is computed as σ(−s), without a subtraction.
 
-Kernels, elementwise: nothing here checks its arguments, float32 or float64 go in. The kernel of a
-loss is `kernel(s, y)`, of logits and labels.
+The kernel of a loss is `kernel(s, y)`, of logits and labels, elementwise. Nothing here checks its
+arguments; float32 or float64 go in.
 """
 
 import jax

@@ -17,7 +17,8 @@ vectorise, and elementwise work is kept free of selects where it feeds a sum, be
 the one and not the other on a CPU.
 
 The kernel of a loss is `kernel(axes, z, p, kept, **options)`, one value a row. Where a mask hides a
-class, z is −inf, p is 0 and `kept`, which broadcasts to z, is False.
+class, z is −inf, p is 0 and `kept` is False. `kept` broadcasts to z, and is False in all of a row
+without a possible class.
 """
 
 import math
