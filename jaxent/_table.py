@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
+from scipy import interpolate, ndimage
 
 # u and v are 4 sinh x with even steps of x: short ones in the middle, where losses turn, and long
 # ones in the tails, where they have become exponentials
@@ -49,7 +49,7 @@ def tabulate(evaluate: Callable[[np.ndarray, np.ndarray], tuple[Any, Any]]) -> t
         values, gradients = evaluate(logits, np.eye(3)[order[0]])
         numbers = np.column_stack([values, np.asarray(gradients)[:, order]]).astype(np.float64)
         samples = _continued(numbers[: (CELLS + 1) ** 2].reshape(CELLS + 1, CELLS + 1, 4))
-        table = _rounded(_spline(samples))
+        table = np.vectorize(lambda x: float(f"{x:.{DIGITS}g}"))(_spline(samples))
         # a loss to which all classes are alike has one table
         table = next((other for other in tables if _is_same(other, table)), table)
         tables.append(table)
@@ -77,16 +77,10 @@ def _spline(samples: np.ndarray) -> np.ndarray:
     The condition at an end is that there is no jump of the third derivative at the next knot.
     """
     count = len(samples) + 2
-    system = np.zeros((count, count))
-    for row in range(1, count - 1):
-        system[row, row - 1 : row + 2] = 1 / 6, 4 / 6, 1 / 6
+    system = (np.eye(count, k=-1) + 4 * np.eye(count) + np.eye(count, k=1)) / 6
     system[0, :5] = system[-1, -5:] = 1, -4, 6, -4, 1
     solution = np.linalg.inv(system)[:, 1:-1]
     return np.einsum("in,jm,nmc->ijc", solution, solution, samples)
-
-
-def _rounded(table: np.ndarray) -> np.ndarray:
-    return np.array([float(f"{x:.{DIGITS}g}") for x in table.flat]).reshape(table.shape)
 
 
 def _is_same(one: np.ndarray, other: np.ndarray) -> bool:
@@ -94,15 +88,8 @@ def _is_same(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _interpolated(table: np.ndarray, places: np.ndarray) -> np.ndarray:
-    cells = np.minimum(places.astype(int), CELLS - 1)
-    t = places - cells
-    r = 1 - t
-    weights = [r**3 / 6, (3 * t - 6) * t**2 / 6 + 2 / 3, (3 * r - 6) * r**2 / 6 + 2 / 3, t**3 / 6]
-    result = np.zeros((len(places), 4))
-    for a, b in np.ndindex(4, 4):
-        weight = weights[a][:, 0] * weights[b][:, 1]
-        result += weight[:, None] * table[cells[:, 0] + a, cells[:, 1] + b]
-    return result
+    knots = np.arange(-3.0, CELLS + 4)
+    return interpolate.NdBSpline((knots, knots), table, 3)(places)
 
 
 def _worst_error(received: np.ndarray, truth: np.ndarray) -> float:

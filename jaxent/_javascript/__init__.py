@@ -25,7 +25,6 @@ import numpy as np
 from jax import lax
 
 from jaxent._examples import PYTHON_LOOKS, Loss, of_each_example
-from jaxent._javascript.elementwise import HELPERS
 from jaxent._javascript.program import Untranslatable, written
 from jaxent._javascript.tracing import traced
 from jaxent._table import tabulate
@@ -83,7 +82,7 @@ def translate(loss: Loss, *, float32: bool = False) -> Translation:
         # one point after the other, as a callback may not be mapped
         evaluate = jax.jit(lambda logits, p: lax.map(lambda z: function(z, p), logits))
         try:
-            source = written(*traced(jax.make_jaxpr(function)(vector, vector), dtype), HELPERS)
+            source = written(*traced(jax.make_jaxpr(function)(vector, vector), dtype))
             return Translation(source, True, False, 0.0, "")
         except Untranslatable as error:
             reason = str(error)

@@ -1,7 +1,8 @@
 """Operations on scalars, and the primitives that do the same to each element of arrays.
 
-A primitive that is one expression of JavaScript is one entry of `EXPRESSIONS`, with the functions
-that it calls. Any other is one entry of `RULES` here, in `moves` or `rows`, or in `tracing`.
+A primitive that is one expression of JavaScript is one entry of `EXPRESSIONS`, and the functions
+that it calls are in `helpers.js`. Any other is one entry of `RULES` here, in `moves` or `rows`, or
+in `tracing`.
 """
 
 import itertools
@@ -68,7 +69,6 @@ class Expression(NamedTuple):
         short: for integers of fewer than 64 bits, if not the same.
         boolean: for booleans.
         chosen: in place of all of these, a function of the type and the primitive's parameters.
-        helpers: the JavaScript functions that are called, as lines "name=function".
     """
 
     rounded: str = ""
@@ -77,7 +77,6 @@ class Expression(NamedTuple):
     short: str = ""
     boolean: str = ""
     chosen: Callable[[np.dtype, dict[str, Any]], str] | None = None
-    helpers: str = ""
 
 
 def _rounding(_: np.dtype, params: dict[str, Any]) -> str:
@@ -122,11 +121,7 @@ EXPRESSIONS = {
     "is_finite": Expression(exact="isFinite({})"),
     "floor": Expression(exact="Math.floor({})"),
     "ceil": Expression(exact="Math.ceil({})"),
-    "round": Expression(
-        chosen=_rounding,
-        helpers="even=x=>{const r=Math.round(x);return Math.abs(x%1)===.5&&r%2?r-1:r}\n"
-        "away=x=>x<0?-Math.round(-x):Math.round(x)",
-    ),
+    "round": Expression(chosen=_rounding),
     "reduce_precision": Expression(chosen=_precision),
     "eq": Expression(exact="{}==={}"),
     "ne": Expression(exact="{}!=={}"),
@@ -136,9 +131,7 @@ EXPRESSIONS = {
     "ge": Expression(exact="{}>={}"),
     # in an order of all numbers: −0 before 0, and NaN last
     "eq_to": Expression(exact="Object.is({},{})"),
-    "lt_to": Expression(
-        exact="below({},{})", helpers="below=(x,y)=>x<y||x===x&&y!==y||x===0&&y===0&&1/x<1/y"
-    ),
+    "lt_to": Expression(exact="below({},{})"),
     "le_to": Expression(exact="!below({1},{0})"),
     "and": Expression(boolean="{}&&{}", short="{}&{}"),
     "or": Expression(boolean="{}||{}", short="{}|{}"),
@@ -152,88 +145,19 @@ EXPRESSIONS = {
     "add": Expression("{}+{}", integer="{}+{}"),
     "sub": Expression("{}-{}", integer="{}-{}"),
     "mul": Expression("{}*{}", integer="{}*{}", short="Math.imul({},{})"),
-    "pow": Expression(
-        "power({},{})", helpers="power=(x,y)=>x===1||x===-1&&Math.abs(y)===Infinity?1:x**y"
-    ),
-    "div": Expression(
-        "{}/{}", integer="quotient({},{})", helpers="quotient=(x,y)=>y?Math.trunc(x/y):-1"
-    ),
-    "rem": Expression(
-        exact="{}%{}", integer="remainder({},{})", helpers="remainder=(x,y)=>y?x%y:x"
-    ),
-    "convert_element_type": Expression(
-        chosen=_conversion,
-        helpers="integer=(x,low,high)=>x===x?Math.min(Math.max(Math.trunc(x),low),high)+0:0",
-    ),
+    "pow": Expression("power({},{})"),
+    "div": Expression("{}/{}", integer="quotient({},{})"),
+    "rem": Expression(exact="{}%{}", integer="remainder({},{})"),
+    "convert_element_type": Expression(chosen=_conversion),
     **{name: Expression(f"Math.{name}({{}})") for name in _OF_MATH},
     "rsqrt": Expression("1/Math.sqrt({})"),
     "exp2": Expression("2**{}"),
     "logistic": Expression("1/(1+Math.exp(-{}))"),
     "atan2": Expression("Math.atan2({},{})"),
-    # the series of odd double factorials, whose terms all have one sign, and the continued fraction
-    "erf": Expression(
-        "erf({})",
-        helpers="erf=x=>{if(Math.abs(x)>2)return x>0?1-erfc(x):erfc(-x)-1;"
-        "let s=x,t=x;for(let n=3;n<99;n+=2)s+=t*=2*x*x/n;"
-        "return s*Math.exp(-x*x)*2/Math.sqrt(Math.PI)}",
-    ),
-    "erfc": Expression(
-        "erfc({})",
-        helpers="erfc=x=>{if(x<0)return 2-erfc(-x);if(x<2)return 1-erf(x);"
-        "let f=x;for(let n=99;n;n--)f=x+n/2/f;return Math.exp(-x*x)/f/Math.sqrt(Math.PI)}",
-    ),
-    # Winitzki's approximation, improved by Halley's method
-    "erf_inv": Expression(
-        "erfinv({})",
-        helpers="erfinv=x=>{const a=Math.abs(x);if(!(a<1))return a>1?NaN:x*Infinity;"
-        "const l=Math.log((1-a)*(1+a)),m=2/Math.PI/.147+l/2;"
-        "let y=Math.sqrt(Math.sqrt(m*m-l/.147)-m);for(let n=0;n<4;n++){"
-        "const r=a<.5?erf(y)-a:1-a-erfc(y);"
-        "y-=r/(2*Math.exp(-y*y)/Math.sqrt(Math.PI)+y*r)}return Math.sign(x)*y}",
-    ),
-    # Lanczos' approximation, and asymptotic series of what is large enough
-    "lgamma": Expression(
-        "lgamma({})",
-        helpers="lgamma=x=>{if(Math.abs(x)===Infinity)return Infinity;if(x<.5)"
-        "return Math.log(Math.PI/Math.abs(Math.sin(Math.PI*(x%1))))-lgamma(1-x);"
-        "const t=x+6.5;return Math.log(2*Math.PI)/2+(x-.5)*Math.log(t)-t+Math.log("
-        "[676.5203681218851,-1259.1392167224028,771.3234287776531,-176.6150291621406,"
-        "12.507343278686905,-.13857109526572012,9.984369578019572e-6,1.5056327351493116e-7]"
-        ".reduce((s,c,n)=>s+c/(x+n),.9999999999998099))}",
-    ),
-    "digamma": Expression(
-        "digamma({})",
-        helpers="digamma=x=>{if(x<.5)"
-        "return x<=0&&x%1===0?NaN:digamma(1-x)-Math.PI/Math.tan(Math.PI*(x%1));"
-        "let s=0;for(;x<10;x++)s-=1/x;const r=1/x/x;return s+Math.log(x)-.5/x-"
-        "r*(1/12-r*(1/120-r*(1/252-r*(1/240-r*(1/132-r*691/32760)))))}",
-    ),
-    "polygamma": Expression(
-        "polygamma({},{})",
-        helpers="polygamma=(m,x)=>{if(!m)return digamma(x);let f=m%2?1:-1,s=0;"
-        "for(let n=2;n<=m;n++)f*=n;"
-        "for(;x<20+m;x++)s+=x**(-m-1);let t=(m+1)/x**(m+2);s+=(1/m+.5/x)/x**m;"
-        "[12,-720,30240,-1209600,47900160].forEach((c,n)=>"
-        "{s+=t/c;t*=(m+2*n+2)*(m+2*n+3)/x/x});return f*s}",
-    ),
+    **{name: Expression(f"{name}({{}})") for name in ("erf", "erfc", "lgamma", "digamma")},
+    "erf_inv": Expression("erfinv({})"),
+    "polygamma": Expression("polygamma({},{})"),
 }
-
-HELPERS = {
-    "fround": "Math.fround",
-    "word": "new Float32Array(1)",
-    "bits": "new Int32Array(word.buffer)",
-    # round to nearest, ties to even, of a float32: in its bits; below 2⁻¹⁴ float16 has fixed steps
-    "half": (
-        "x=>{x=fround(x);const a=Math.abs(x);if(!(a<65520))return x*Infinity;"
-        "if(a<2**-14)return fround(x+.75)-.75||x*0;"
-        "word[0]=x;bits[0]=bits[0]+4095+(bits[0]>>13&1)&-8192;return word[0]}"
-    ),
-    "bfloat": (
-        "x=>{word[0]=x;if(x===x)bits[0]=bits[0]+32767+(bits[0]>>16&1)&-65536;return word[0]}"
-    ),
-    **dict(line.split("=", 1) for e in EXPRESSIONS.values() for line in e.helpers.splitlines()),
-}
-"""JavaScript functions that expressions and other functions call, by their names."""
 
 
 def _template(name: str, dtype: np.dtype, params: dict[str, Any]) -> str:

@@ -1,10 +1,11 @@
 """Scalars, arrays of scalars, and programs: operations on scalars, written in JavaScript."""
 
 import itertools
-import math
+import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from importlib import resources
 from typing import Any, TypeAlias
 
 import jax
@@ -37,6 +38,15 @@ Operate: TypeAlias = Callable[..., Scalar]
 """operate(primitive, dtype, *operands, **params) → result: `operate` of a program."""
 
 
+_SOURCE = resources.files("jaxent").joinpath("_javascript", "helpers.js").read_text("utf-8")
+_WITHOUT_SPACES = re.sub(r"\s*([^\w\s])\s*", r"\1", re.sub("//.*", "", _SOURCE))
+HELPERS = dict(
+    definition.replace(";}", "}").rstrip(";").split("=", 1)
+    for definition in _WITHOUT_SPACES.split("export const ")[1:]
+)
+"""JavaScript functions that expressions and other functions call, by their names."""
+
+
 class Untranslatable(Exception):
     """Its message is the reason that a `Translation` gives."""
 
@@ -48,7 +58,7 @@ def named(program: Program, template: str, *operands: str) -> str:
     return program.setdefault((template, *operands), f"#{len(program)}")
 
 
-def written(program: Program, outputs: Sequence[Scalar], helpers: Mapping[str, str]) -> str:
+def written(program: Program, outputs: Sequence[Scalar]) -> str:
     """What the outputs need, each operation once; what is used once stands where it is used."""
     uses = Counter(x for x in outputs if isinstance(x, str))
     for (_, *operands), name in reversed(program.items()):
@@ -71,7 +81,7 @@ def written(program: Program, outputs: Sequence[Scalar], helpers: Mapping[str, s
             expressions[name] = variable
     results = ",".join(expressions.get(x, x) for x in map(text, outputs))
     body = f"{{const {','.join(lines)};return[{results}]}}" if lines else f"[{results}]"
-    return _with_helpers(f"(z,p)=>{body}", helpers)
+    return _with_helpers(f"(z,p)=>{body}")
 
 
 _LETTERS = "abcdefghijklmnoqrstuvwxyABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -84,51 +94,35 @@ def _is_primary(expression: str) -> bool:
     return re.fullmatch(r"[\w.]*(\[\d\]|e-\d+)?", expression) is not None
 
 
-def _with_helpers(function: str, helpers: Mapping[str, str]) -> str:
+def _with_helpers(function: str) -> str:
     needed: set[str] = set()
     sources = [function]
     for source in sources:
-        names = set(re.findall(r"(?<![\w.])[a-z]\w+", source)) & helpers.keys() - needed
+        names = set(re.findall(r"(?<![\w.])[a-z]\w+", source)) & HELPERS.keys() - needed
         needed |= names
-        sources += [helpers[name] for name in names]
+        sources += [HELPERS[name] for name in names]
     if not needed:
         return function
-    definitions = ",".join(f"{name}={helpers[name]}" for name in helpers if name in needed)
+    definitions = ",".join(f"{name}={HELPERS[name]}" for name in HELPERS if name in needed)
     return f"(()=>{{const {definitions};return {function}}})()"
 
 
 def text(x: Scalar) -> str:
-    """A scalar as an operand: in parentheses if it is negative."""
+    """The shortest that JavaScript reads as the same scalar; in parentheses if it is negative."""
     if isinstance(x, str):
         return x
-    if isinstance(x, bool):
-        return "true" if x else "false"
-    number = _number(x)
+    number = re.sub(r"\.0$|(?<!\d)0(?=\.0*[1-9])|(?<=e)\+|(?<=e-)0", "", json.dumps(x))
     return f"({number})" if number.startswith("-") else number
-
-
-def _number(x: int | float) -> str:
-    """The shortest that JavaScript reads as the same number."""
-    if math.isnan(x):
-        return "NaN"
-    if math.isinf(x):
-        return "Infinity" if x > 0 else "-Infinity"
-    digits = re.sub(r"\.0$", "", repr(x))
-    digits = re.sub(r"^(-?)0\.", r"\1.", digits)
-    return re.sub(r"e([+-])0*", lambda match: "e" + match[1].strip("+"), digits)
 
 
 def array_of(scalars: Iterable[Scalar], shape: tuple[int, ...] = (-1,)) -> Array:
     """The scalars as an array of this shape."""
-    scalars = list(scalars)
-    array = np.empty(len(scalars), object)
-    array[:] = scalars
-    return array.reshape(shape)
+    return np.array([*scalars], object).reshape(shape)
 
 
 def is_known(x: Array) -> bool:
     """Whether this is an array of numbers, and not one of scalars."""
-    return not (isinstance(x, np.ndarray) and x.dtype == object)
+    return x.dtype != object
 
 
 def as_scalars(x: Array) -> Array:

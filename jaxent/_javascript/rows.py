@@ -30,11 +30,12 @@ def _fold(primitive: core.Primitive, operate: Operate, eqn: Equation, x: Array) 
 def accumulate(primitive: core.Primitive, operate: Operate, eqn: Equation, x: Array) -> list[Array]:
     """What the primitive makes of the first numbers of each row, up to each of them."""
     combine = partial(operate, primitive, eqn.invars[0].aval.dtype)
-    axis, direction = eqn.params["axis"], -1 if eqn.params["reverse"] else 1
-    moved = np.moveaxis(x, axis, -1)
-    rows = [itertools.accumulate(row[::direction], combine) for row in _rows(x, [axis])]
-    result = array_of(itertools.chain(*rows), moved.shape)[..., ::direction]
-    return [np.moveaxis(result, -1, axis)]
+    step = -1 if eqn.params["reverse"] else 1
+
+    def of_row(row: Array) -> Array:
+        return array_of(itertools.accumulate(row[::step], combine))[::step]
+
+    return [np.apply_along_axis(of_row, eqn.params["axis"], x)]
 
 
 def _index_of(comparison: core.Primitive, operate: Operate, eqn: Equation, x: Array) -> list[Array]:
@@ -98,18 +99,15 @@ def _in_order(
     *columns: Array,
 ) -> list[Array]:
     """The columns, all in the order that puts `before` right between neighbours; a stable sort."""
-    results = [np.moveaxis(x, axis, -1).copy() for x in columns]
-    for row in np.ndindex(results[0].shape[:-1]):
-        items = list(zip(*(x[row] for x in results), strict=True))
+    ordered = np.stack([np.moveaxis(x, axis, -1) for x in columns], -1)
+    for items in ordered.reshape(-1, *ordered.shape[-2:]):
         for last in reversed(range(1, len(items))):
             for n in range(last):
                 swap = before(items[n + 1], items[n])
                 pairs = list(zip(dtypes, items[n], items[n + 1], strict=True))
-                items[n] = tuple(select(operate, d, swap, y, x) for d, x, y in pairs)
-                items[n + 1] = tuple(select(operate, d, swap, x, y) for d, x, y in pairs)
-        for result, column in zip(results, zip(*items, strict=True), strict=True):
-            result[row] = column
-    return [np.moveaxis(x, -1, axis) for x in results]
+                items[n] = [select(operate, d, swap, y, x) for d, x, y in pairs]
+                items[n + 1] = [select(operate, d, swap, x, y) for d, x, y in pairs]
+    return [np.moveaxis(x, -1, axis) for x in np.moveaxis(ordered, -1, 0)]
 
 
 def _dot_general(operate: Operate, eqn: Equation, *sides: Array) -> list[Array]:
@@ -121,9 +119,8 @@ def _dot_general(operate: Operate, eqn: Equation, *sides: Array) -> list[Array]:
     for x, variable, of_batch, summed in zip(sides, eqn.invars, batched, contracted, strict=True):
         free = [d for d in range(x.ndim) if d not in (*of_batch, *summed)]
         sizes = [math.prod(x.shape[d] for d in dims) for dims in (of_batch, free, summed)]
-        scalars = [_converted(operate, variable.aval.dtype, dtype, scalar) for scalar in x.flat]
-        x = array_of(scalars, x.shape).transpose(*of_batch, *free, *summed)
-        matrices.append(x.reshape(sizes))
+        convert = np.vectorize(partial(_converted, operate, variable.aval.dtype, dtype), [object])
+        matrices.append(convert(x).transpose(*of_batch, *free, *summed).reshape(sizes))
     times, plus = partial(operate, lax.mul_p, dtype), partial(operate, lax.add_p, dtype)
     products = [
         _converted(operate, dtype, aval.dtype, reduce(plus, map(times, row, column)))
