@@ -14,7 +14,6 @@ import math
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import product
 from typing import Any, NamedTuple
 
 import jax
@@ -53,15 +52,8 @@ _STARTS = (
 )
 _STYLE = [
     "jaxent.paper",
-    {
-        "axes.labelsize": 8.5,
-        "xtick.labelsize": 8,
-        "ytick.labelsize": 8,
-        "lines.markersize": 3.6,
-        "figure.facecolor": "white",
-        "axes.facecolor": "white",
-        "svg.fonttype": "none",
-    },
+    {"axes.labelsize": 8.5, "xtick.labelsize": 8, "ytick.labelsize": 8, "lines.markersize": 3.6},
+    {"figure.facecolor": "white", "axes.facecolor": "white", "svg.fonttype": "none"},
 ]
 
 
@@ -105,12 +97,8 @@ class _Sheet(Figure):
             super().draw(renderer)
 
     def savefig(self, *args, **kwargs):
-        settings: Any = {
-            "savefig.facecolor": "auto",
-            "savefig.edgecolor": "auto",
-            "pdf.fonttype": 42,
-        }
-        with matplotlib.rc_context(settings):
+        kept: Any = {"savefig.facecolor": "auto", "savefig.edgecolor": "auto", "pdf.fonttype": 42}
+        with matplotlib.rc_context(kept):
             super().savefig(*args, **kwargs)
 
 
@@ -196,7 +184,14 @@ def portrait(
 
         if name not in facts:
             facts[name] = cards.card(loss, num_classes, name=name, seed=seed, progress=tell_of)
-        looks[name] = _look(loss, num_classes, panels, p, facts[name], tell_of)
+        card = facts[name]
+        if p.max() < 1 and card.invariance.soft_targets != "accepted":
+            takes = {"ignored": "ignores", "refused": "refuses"}[card.invariance.soft_targets]
+            raise ValueError(
+                f"{card.name} {takes} soft targets, so target must be all on one class."
+            )
+        tell_of("panels")
+        looks[name] = _look(loss, num_classes, panels, p, card)
     tell("drawing")
     with matplotlib.style.context(_STYLE):
         return _draw(looks, panels, num_classes, p, palette)
@@ -218,35 +213,22 @@ def _palette(colors: Sequence[str] | None, num_losses: int) -> Sequence[str]:
 def _as_distribution(target: Sequence[float] | ArrayLike | None, num_classes: int) -> np.ndarray:
     if target is None:
         return np.eye(3)[0]
-    p = np.asarray(target, float)
+    given = np.asarray(target)
     if num_classes != 3:
         raise ValueError(
             f"target is the P of the triangles, which are of 3 classes and not of {num_classes}."
         )
-    if not arguments.is_distribution(p, 3):
-        raise ValueError(
-            f"target must be 3 probabilities that sum to 1, but it is {np.asarray(target)}."
-        )
-    return p
+    if not arguments.is_distribution(given.astype(float), 3):
+        raise ValueError(f"target must be 3 probabilities that sum to 1, but it is {given}.")
+    return given.astype(float)
 
 
 def _look(
-    loss: Loss,
-    num_classes: int,
-    panels: Sequence[_Panel],
-    target: np.ndarray,
-    card: LossCard,
-    tell: Callable[[str], object],
+    loss: Loss, num_classes: int, panels: Sequence[_Panel], target: np.ndarray, card: LossCard
 ) -> dict[str, Any]:
     """What each panel shows of a loss, and the card."""
-    soft_targets = card.invariance.soft_targets
-    if target.max() < 1 and soft_targets != "accepted":
-        takes = {"ignored": "ignores", "refused": "refuses"}[soft_targets]
-        raise ValueError(f"{card.name} {takes} soft targets, so target must be all on one class.")
-    tell("panels")
 
-    def measure(log_odds: Array, target: Array, starts: Array, rate: Array) -> dict[str, Any]:
-        margins = -log_odds - math.log(num_classes - 1)
+    def measure(margins: Array, target: Array, starts: Array, rate: Array) -> dict[str, Any]:
         profile, field = gradients.gradient_profile(loss, num_classes, margin=margins), None
         if num_classes == 3:
             field = gradients.gradient_field(loss, target, resolution=_RESOLUTION)
@@ -254,8 +236,9 @@ def _look(
         return {panel.name: panel.measure(subject) for panel in panels if panel.measure}
 
     with jax.enable_x64(True):
-        where = jnp.linspace(-20.0, 20.0, 401), target, np.asarray(_STARTS), _step_of(card)[0]
-        measured = jax.tree.map(np.asarray, jit_quickly(measure)(*where))
+        margins = jnp.linspace(20.0, -20.0, 401) - math.log(num_classes - 1)
+        measured = jit_quickly(measure)(margins, target, np.asarray(_STARTS), _step_of(card)[0])
+        measured = jax.tree.map(np.asarray, measured)
     return {"card": card, **{panel.name: measured.get(panel.name, card) for panel in panels}}
 
 
@@ -291,21 +274,23 @@ _SEVERAL_LOSSES = _Grid(10.0, ((0.5, 2.5), 1.5), ((4.25, 6.17, 8.09), 1.76), 1.6
 def _layout(grid: _Grid, losses: int, panels: Sequence[_Panel]) -> list[_Row]:
     curves = [panel.name for panel in panels if not panel.ternary]
     triangles = [panel.name for panel in panels if panel.ternary]
-    above = grid.columns_of_card > 1
-    kinds = (*grid.curves, curves), (*grid.triangles, triangles if above else [*triangles, "card"])
+    if grid.columns_of_card == 1:
+        triangles.append("card")
+    kinds = (*grid.curves, curves), (*grid.triangles, triangles)
     lines = max(math.ceil(len(names) / len(lefts)) for lefts, _, names in kinds)
     rows = []
     for number in range(losses):
         first = grid.top + grid.pitch * lines * number
         top_of_name, places = first - 0.5, {}
-        if above:
+        if "card" not in triangles:
             top_of_card = first - (0.95 if number else 1.2)  # the first loss has heads
             top_of_name = top_of_card - 0.1
             places["card"] = 0.15, top_of_card, grid.width - 0.2, 0.6
-        for line, (lefts, width, names) in product(range(lines), kinds):
-            for left, name in zip(lefts, names[line * len(lefts) :], strict=False):
-                inset = 0.05 * (name == "card")
-                places[name] = left + inset, first + grid.pitch * line, width, grid.height
+        for lefts, width, names in kinds:
+            for index, name in enumerate(names):
+                line, column = divmod(index, len(lefts))
+                left = lefts[column] + (0.05 if name == "card" else 0)
+                places[name] = left, first + grid.pitch * line, width, grid.height
         rows.append((top_of_name if number else 0.3, places))
     return rows
 
@@ -321,7 +306,6 @@ def _draw(
     if num_classes == 3:
         grid = _ONE_LOSS if len(looks) == 1 else _SEVERAL_LOSSES
     rows = _layout(grid, len(looks), panels)
-    triangles = [panel.name for panel in panels if panel.ternary]
     last, below = rows[-1][1], {panel.name: 0.9 for panel in panels if panel.bar}
     end = max(last[part][1] + grid.height + below.get(part, 0.55) for part in last)
     raw = [name for name, look in looks.items() if not look["card"].invariance.shift]
@@ -331,15 +315,11 @@ def _draw(
     figure = _Sheet(figsize=size, dpi=150, layout="none")  # pyright: ignore
     shown = {panel.name: [look[panel.name] for look in looks.values()] for panel in panels}
     scales = {panel.name: panel.scale(shown[panel.name]) for panel in panels if panel.scale}
-    for number, (name, colour) in enumerate(zip(looks, palette, strict=True)):
-        (top, places), look = rows[number], looks[name]
-        title = name if len(name) <= 80 else f"{name[:79]}…"
+    for number, (name, colour, (top, places)) in enumerate(zip(looks, palette, rows, strict=True)):
+        look, title = looks[name], name if len(name) <= 80 else f"{name[:79]}…"
         _write(figure, 0.15, top, title, color=colour, fontsize=11, weight="bold", parse_math=False)
-        axes = {
-            part: _axes(figure, place, f"{part}-{number}", ternary=part in triangles)
-            for part, place in places.items()
-        }
-        plots.plot_card(axes["card"], look["card"], columns=grid.columns_of_card, fontsize=8)
+        ax = _axes(figure, places["card"], f"card-{number}")
+        plots.plot_card(ax, look["card"], columns=grid.columns_of_card, fontsize=8)
         tops_with_notes = {places[panel.name][1] for panel in panels if panel.note}
         for panel in panels:
             left, top, width, _ = places[panel.name]
@@ -350,19 +330,20 @@ def _draw(
             if panel.note:
                 note = panel.note(look["card"])
                 _write(figure, middle, top - 0.11, note, ha="center", fontsize=8.5, color=_QUIET)
-            ax, scale = axes[panel.name], scales.get(panel.name)
-            if not panel.ternary:
-                for one in shown[panel.name][:number] + shown[panel.name][number + 1 :]:
-                    panel.draw(ax, one, **_OTHERS)
-                panel.draw(ax, look[panel.name], color=colour)
-                ax.set(ylim=scale, ylabel="")
-                if number < len(looks) - 1:
-                    ax.set_xlabel("")
+            ax = _axes(figure, places[panel.name], f"{panel.name}-{number}", ternary=panel.ternary)
+            scale = scales.get(panel.name)
+            if panel.ternary:
+                style = {"norm": scale, "rasterized": True} if scale else {"color": colour}
+                drawn = _draw_triangle(ax, panel, look[panel.name], target, **style)
+                if panel.bar and number == 0:
+                    _draw_bar(figure, last[panel.name], panel, drawn[0])
                 continue
-            style = {"norm": scale, "rasterized": True} if scale else {"color": colour}
-            drawn = _draw_triangle(ax, panel, look[panel.name], target, **style)
-            if panel.bar and number == 0:
-                _draw_bar(figure, last[panel.name], panel, drawn[0])
+            for one in shown[panel.name][:number] + shown[panel.name][number + 1 :]:
+                panel.draw(ax, one, **_OTHERS)
+            panel.draw(ax, look[panel.name], color=colour)
+            ax.set(ylim=scale, ylabel="")
+            if number < len(looks) - 1:
+                ax.set_xlabel("")
     words = {"va": "top", "color": _QUIET, "fontsize": 7.5, "linespacing": 1.3}
     _write(figure, 0.15, end, "\n".join(notes), **words)
     return figure
@@ -387,16 +368,13 @@ def _axes(figure: Figure, place: _Place, gid: str, *, ternary: bool = False) -> 
 
 
 def _draw_triangle(ax: Axes, panel: _Panel, shown: Any, target: np.ndarray, **style: Any) -> Any:
-    certain = target.max() == 1
-    names = [
-        ("truth" if p else "wrong") if certain else f"$p_{k}$ = {p:.3g}"
-        for k, p in enumerate(target)
-    ]
-    drawn = panel.draw(ax, shown, class_names=names, **style)
-    if not certain:
+    if target.max() == 1:
+        names = ["truth" if p else "wrong" for p in target]
+    else:
+        names = [f"$p_{k}$ = {p:.3g}" for k, p in enumerate(target)]
         star = {"marker": "*", "markersize": 9, "color": "white", "markeredgecolor": "#262626"}
         ax.plot(*target[:, None], clip_on=False, zorder=5, **star)
-    return drawn
+    return panel.draw(ax, shown, class_names=names, **style)
 
 
 def _draw_bar(figure: Figure, place: _Place, panel: _Panel, mesh: ScalarMappable) -> None:
