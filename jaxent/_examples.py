@@ -88,12 +88,15 @@ def over_leading_axes(
 def forward_mode(
     function: Callable[..., Array], otherwise: Callable[..., Any]
 ) -> Callable[..., Any]:
-    """`jax.jacfwd(function)`, or `otherwise` where a custom_vjp forbids forward mode."""
+    """`jax.jacfwd(function)`, or `otherwise` where a custom_vjp forbids forward mode.
+
+    JAX says that with a TypeError. One that the loss itself raises comes from reverse mode too.
+    """
 
     def derivative(*operands: Array) -> Any:
         try:
             return jax.jacfwd(function)(*operands)
-        except TypeError:  # JAX's for a custom_vjp; any other comes again from `otherwise`
+        except TypeError:
             return otherwise(*operands)
 
     return derivative
