@@ -65,9 +65,11 @@ class EscapeLaw(NamedTuple):
     def predict(self, margin: ArrayLike) -> Float[np.ndarray, "..."]:
         """The time that the law gives a margin; ∞ for "never"."""
         a, b, k = self.coefficients
-        a, b = (0.0 if math.isnan(x) else x for x in (a, b))
-        b = 1.0 if self.law == "never" else b
-        return a + b * _FORMS[self.law].shape(np.asarray(margin, float), k)
+        time = _FORMS[self.law].shape(np.asarray(margin, float), k)
+        for coefficient, operation in (b, np.multiply), (a, np.add):
+            if not math.isnan(coefficient):  # "constant" has no b, "never" has neither
+                time = operation(coefficient, time)
+        return time
 
     def in_words(self) -> str:
         """The law with its numbers, T the time in units of learning rate × steps, m the margin.
