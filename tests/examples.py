@@ -22,6 +22,18 @@ def raw_squared_error(z, p):
     return jnp.sum(jnp.square(z - p))
 
 
+@jax.custom_vjp
+def by_hand(z, p):
+    """Cross-entropy with a gradient written by hand, which leaves no forward mode."""
+    return cross_entropy(z, p)
+
+
+by_hand.defvjp(
+    lambda z, p: (cross_entropy(z, p), (z, p)),
+    lambda kept, cotangent: (cotangent * (jax.nn.softmax(kept[0]) - kept[1]), None),
+)
+
+
 def softmax(z):
     e = np.exp(z - np.max(z, -1, keepdims=True))
     return e / e.sum(-1, keepdims=True)

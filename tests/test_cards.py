@@ -16,6 +16,7 @@ from jaxent import cards, losses, theory
 from jaxent._arguments import name_of
 from jaxent.cards import EscapeLaw
 from jaxent.descent import escape_steps
+from tests.examples import by_hand
 
 CROSS_ENTROPY = losses.softmax_cross_entropy
 BRIER = losses.softmax_brier_score
@@ -89,23 +90,6 @@ def of_three_classes_only(logits, targets):
 def half_a_gradient(logits, targets):
     q = jax.nn.softmax(logits)
     return jnp.sum((q - targets) * (jax.lax.stop_gradient(q) - targets))
-
-
-@jax.custom_vjp
-def by_hand(logits, targets):
-    return -jnp.sum(targets * jax.nn.log_softmax(logits))
-
-
-def by_hand_forward(logits, targets):
-    return by_hand(logits, targets), (logits, targets)
-
-
-def by_hand_backward(kept, cotangent):
-    logits, targets = kept
-    return cotangent * (jax.nn.softmax(logits) - targets), None
-
-
-by_hand.defvjp(by_hand_forward, by_hand_backward)
 
 
 def lead_of_the_truth(logits, targets):

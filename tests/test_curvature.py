@@ -9,46 +9,15 @@ import numpy as np
 import pytest
 
 from jaxent import curvature, losses
+from tests.examples import brier_score, by_hand, cross_entropy, examples, raw_squared_error, softmax
 from tests.leaks import checking_leaks
 
 BRIER_SMOOTHNESS = (39 + 55 * np.sqrt(33)) / 576
 BRIER_LEAST = (39 - 55 * np.sqrt(33)) / 576
 
 
-@pytest.fixture
-def double():
-    with jax.enable_x64(True):
-        yield
-
-
-@jax.jit
-def cross_entropy(z, p):
-    return -jnp.sum(p * jax.nn.log_softmax(z))
-
-
-@jax.jit
-def brier_score(z, p):
-    return jnp.sum(jnp.square(jax.nn.softmax(z) - p))
-
-
-@jax.jit
-def raw_squared_error(z, p):
-    return jnp.sum(jnp.square(z - p))
-
-
-def softmax(z):
-    e = np.exp(z - np.max(z, -1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
-
-
 def jacobian(q):
     return q[..., None] * np.eye(q.shape[-1]) - q[..., None] * q[..., None, :]
-
-
-def examples(*shape):
-    """Logits and soft targets."""
-    generator = np.random.default_rng(0)
-    return 2 * generator.normal(size=shape), softmax(generator.normal(size=shape))
 
 
 SHAPE = (2, 3, 4)
@@ -78,13 +47,13 @@ def of_one_hot(loss, q):
 # ---- Hessians --------------------------------------------------------------------------------
 
 
-def test_hessian_of_cross_entropy_is_j_whatever_the_target(double):
+def test_hessian_of_cross_entropy_is_j_whatever_the_target(float64):
     logits, targets = examples(*SHAPE)
     received, _ = compiled(both, cross_entropy)(logits, targets)
     np.testing.assert_allclose(received, jacobian(softmax(logits)), rtol=1e-11, atol=1e-14)
 
 
-def test_hessian_of_brier_score_is_the_quadratic_form_of_its_d(double):
+def test_hessian_of_brier_score_is_the_quadratic_form_of_its_d(float64):
     logits, targets = examples(*SHAPE)
     q, v = softmax(logits), np.array([0.3, -1.1, 0.6, 0.9])
     d = 2 * q - targets - (q * (q - targets)).sum(-1, keepdims=True)
@@ -93,7 +62,7 @@ def test_hessian_of_brier_score_is_the_quadratic_form_of_its_d(double):
     np.testing.assert_allclose(received, 2 * (q * d * w**2).sum(-1), rtol=1e-11)
 
 
-def test_at_the_optimum_brier_score_has_twice_the_square_of_the_hessian_of_cross_entropy(double):
+def test_at_the_optimum_brier_score_has_twice_the_square_of_the_hessian_of_cross_entropy(float64):
     _, p = examples(*SHAPE)
     p[0, 0] = 0.7, 0.2, 0.06, 0.04
     of_cross_entropy, of_brier_score = (
@@ -112,7 +81,7 @@ def test_at_the_optimum_brier_score_has_twice_the_square_of_the_hessian_of_cross
 
 
 @pytest.mark.parametrize("num_classes", [2, 3, 7])
-def test_eigenvalues_at_the_uniform_start(num_classes, double):
+def test_eigenvalues_at_the_uniform_start(num_classes, float64):
     @jax.jit
     def of_both(z, p):
         return tuple(curvature.eigenvalues(loss, z, p) for loss in (cross_entropy, brier_score))
@@ -126,7 +95,7 @@ def test_eigenvalues_at_the_uniform_start(num_classes, double):
     np.testing.assert_allclose(of_brier_score, np.sort(expected), atol=1e-15)
 
 
-def test_eigenvalues_are_those_of_the_hessian_but_for_the_zero_of_the_common_shift(double):
+def test_eigenvalues_are_those_of_the_hessian_but_for_the_zero_of_the_common_shift(float64):
     hessians, received = compiled(both, brier_score)(*examples(*SHAPE))
     everything = np.linalg.eigvalsh(hessians)
     assert received.shape == (2, 3, 3)
@@ -136,7 +105,7 @@ def test_eigenvalues_are_those_of_the_hessian_but_for_the_zero_of_the_common_shi
         np.testing.assert_allclose(np.asarray(received)[row], kept, rtol=1e-11, atol=1e-15)
 
 
-def test_eigenvalues_of_raw_logits_are_those_within_the_plane_of_a_constant_sum(double):
+def test_eigenvalues_of_raw_logits_are_those_within_the_plane_of_a_constant_sum(float64):
     # the whole Hessian is 2 + 6·(1, …, 1)ᵀ(1, …, 1)/C, the second term across that plane
     def loss(z, p):
         return raw_squared_error(z, p) + 3 * jnp.square(jnp.sum(z)) / z.size
@@ -146,7 +115,7 @@ def test_eigenvalues_of_raw_logits_are_those_within_the_plane_of_a_constant_sum(
 
 
 @pytest.mark.parametrize("num_classes", [2, 3, 7])
-def test_cross_entropy_is_convex_and_never_steeper_than_one_half(num_classes, double):
+def test_cross_entropy_is_convex_and_never_steeper_than_one_half(num_classes, float64):
     logits, targets = examples(500, num_classes)
     halves = np.r_[0.5, 0.5, np.full(num_classes - 2, 1e-9)]
     logits = np.vstack([2 * logits, np.log(halves)])
@@ -157,7 +126,7 @@ def test_cross_entropy_is_convex_and_never_steeper_than_one_half(num_classes, do
     np.testing.assert_allclose(values[500, -1], 0.5, rtol=1e-8)
 
 
-def test_brier_score_of_two_classes_attains_its_smoothness_and_its_least_eigenvalue(double):
+def test_brier_score_of_two_classes_attains_its_smoothness_and_its_least_eigenvalue(float64):
     # a fine grid in the gap; near an extremum the error is quadratic in its spacing
     gaps = np.linspace(-8, 8, 16001)
     logits = np.stack([gaps / 2, -gaps / 2], -1)
@@ -169,14 +138,14 @@ def test_brier_score_of_two_classes_attains_its_smoothness_and_its_least_eigenva
     assert received.min() >= BRIER_LEAST - 1e-15
 
 
-def test_brier_score_of_more_classes_stays_within_the_bounds_of_two(double):
+def test_brier_score_of_more_classes_stays_within_the_bounds_of_two(float64):
     q = softmax(3 * np.random.default_rng(1).normal(size=(20000, 4)))
     received = of_one_hot(brier_score, q)
     assert received.max() <= BRIER_SMOOTHNESS
     assert received.min() >= BRIER_LEAST
 
 
-def test_convexity_of_brier_score_by_the_probability_of_the_truth(double):
+def test_convexity_of_brier_score_by_the_probability_of_the_truth(float64):
     generator = np.random.default_rng(2)
 
     def least_eigenvalues(a):
@@ -191,7 +160,7 @@ def test_convexity_of_brier_score_by_the_probability_of_the_truth(double):
     assert set(signs.tolist()) == {True, False}
 
 
-def test_convexity_criterion_of_brier_score_by_the_signs_of_d(double):
+def test_convexity_criterion_of_brier_score_by_the_signs_of_d(float64):
     generator = np.random.default_rng(3)
     q = softmax(1.5 * generator.normal(size=(1000, 4)))
     d = 2 * q - np.eye(4)[0] - (q * (q - np.eye(4)[0])).sum(-1, keepdims=True)
@@ -225,7 +194,7 @@ def test_jit_and_vmap_agree_with_eager_and_leak_nothing():
         np.testing.assert_allclose(received, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_eigenvalues_can_be_differentiated(double):
+def test_eigenvalues_can_be_differentiated(float64):
     # two classes, cross-entropy: λ = 2a(1 − a), so dλ/dz₀ = 2a(1 − a)(1 − 2a)
     z, p = np.array([1.0, -0.5]), np.array([1.0, 0.0])
     received = jax.jit(jax.grad(lambda z: curvature.eigenvalues(cross_entropy, z, p)[0]))(z)
@@ -234,17 +203,9 @@ def test_eigenvalues_can_be_differentiated(double):
     np.testing.assert_allclose(received, [expected, -expected], rtol=1e-12)
 
 
-def test_a_custom_vjp_has_the_hessian_of_its_derivative(double):
-    @jax.custom_vjp
-    def custom(z, p):
-        return cross_entropy(z, p)
-
-    custom.defvjp(
-        lambda z, p: (cross_entropy(z, p), (z, p)),
-        lambda saved, cotangent: (cotangent * (jax.nn.softmax(saved[0]) - saved[1]), None),
-    )
+def test_a_custom_vjp_has_the_hessian_of_its_derivative(float64):
     logits, targets = examples(5, 3)
-    received = compiled(curvature.hessian, custom)(logits, targets)
+    received = compiled(curvature.hessian, by_hand)(logits, targets)
     np.testing.assert_allclose(received, jacobian(softmax(logits)), atol=1e-14)
 
 

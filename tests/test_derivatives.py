@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxent import derivatives, losses
-from tests.examples import brier_score, cross_entropy, examples, raw_squared_error, softmax
+from tests.examples import brier_score, by_hand, cross_entropy, examples, raw_squared_error, softmax
 
 
 @pytest.mark.parametrize(
@@ -91,15 +91,7 @@ def test_a_reverse_mode_that_is_not_the_transpose_of_forward_mode_is_found():
 
 
 def test_a_custom_vjp_is_checked_without_forward_mode():
-    @jax.custom_vjp
-    def custom(z, p):
-        return cross_entropy(z, p)
-
-    custom.defvjp(
-        lambda z, p: (cross_entropy(z, p), (z, p)),
-        lambda saved, cotangent: (cotangent * (jax.nn.softmax(saved[0]) - saved[1]), None),
-    )
-    check = derivatives.check_derivatives(custom, *examples(4))
+    check = derivatives.check_derivatives(by_hand, *examples(4))
     assert check.forward_mode is None
     assert check.finite_difference.relative < 1e-12
 
@@ -172,3 +164,19 @@ def test_bad_checks_are_refused():
         derivatives.check_derivatives(
             cross_entropy, np.ones(3), np.ones(3), closed_form=cross_entropy
         )
+
+
+def test_verdict_is_wrong_where_a_witness_is_further_off_than_can_be_explained():
+    gradient = np.array([[1.0, -1.0], [1e-14, -1e-14], [0.5, -0.5]])
+    uncertainty = np.array([1e-13, 1e-13, 1e-3])
+    off = np.array(
+        [1e-7, 1e-13, 1e-3]
+    )  # a small gradient is nothing but the rounding of large ones
+    assert derivatives.verdict(gradient, [off], uncertainty).right
+    for wrong in (2e-6, np.nan):
+        other = np.array([wrong, 0.0, 0.0])
+        right, excess, worst = derivatives.verdict(gradient, [off, other], uncertainty)
+        assert not right
+        assert worst == 0
+        assert excess[0] > 1 > excess[1:].max()
+    assert derivatives.verdict(gradient, [np.array([1e-3, 0, 0])], uncertainty, np.float16).right

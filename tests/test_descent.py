@@ -17,12 +17,6 @@ from jaxent.descent import Status, descend, escape_steps, fit
 from tests.leaks import checking_leaks
 
 
-@pytest.fixture
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
 def cross_entropy(logits, targets):
     return -jnp.sum(targets * jax.nn.log_softmax(logits))
 

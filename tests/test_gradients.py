@@ -13,12 +13,6 @@ from tests.examples import brier_score, cross_entropy, examples, raw_squared_err
 from tests.leaks import checking_leaks
 
 
-@pytest.fixture
-def double():
-    with jax.enable_x64(True):
-        yield
-
-
 @jax.jit
 def unshifted_cross_entropy(z, p):
     return jnp.log(jnp.sum(jnp.exp(z))) * jnp.sum(p) - jnp.sum(p * z)
@@ -65,13 +59,13 @@ def all_three(loss, logits, targets):
 # ---- the closed forms, at every example of a batch -------------------------------------------
 
 
-def test_gradient_of_cross_entropy_is_q_minus_p(double):
+def test_gradient_of_cross_entropy_is_q_minus_p(float64):
     logits, targets = examples(*SHAPE)
     received = compiled(gradients.logit_gradient, cross_entropy, logits, targets)
     np.testing.assert_allclose(received, softmax(logits) - targets, rtol=1e-12, atol=1e-15)
 
 
-def test_gradient_of_brier_score_has_one_more_jacobian_and_is_never_the_larger_one(double):
+def test_gradient_of_brier_score_has_one_more_jacobian_and_is_never_the_larger_one(float64):
     logits, targets = examples(*SHAPE)
     q = softmax(logits)
     received = compiled(gradients.logit_gradient, brier_score, logits, targets)
@@ -80,7 +74,7 @@ def test_gradient_of_brier_score_has_one_more_jacobian_and_is_never_the_larger_o
     assert np.all(np.linalg.norm(received, axis=-1) <= np.linalg.norm(q - targets, axis=-1))
 
 
-def test_tangent_gradient_of_cross_entropy_is_minus_p_over_q_without_its_mean(double):
+def test_tangent_gradient_of_cross_entropy_is_minus_p_over_q_without_its_mean(float64):
     logits, targets = examples(*SHAPE)
     ratio = targets / softmax(logits)
     expected = ratio.mean(-1, keepdims=True) - ratio
@@ -89,14 +83,14 @@ def test_tangent_gradient_of_cross_entropy_is_minus_p_over_q_without_its_mean(do
     np.testing.assert_allclose(np.sum(received, -1), 0.0, atol=1e-11)
 
 
-def test_tangent_gradient_of_brier_score_is_twice_q_minus_p(double):
+def test_tangent_gradient_of_brier_score_is_twice_q_minus_p(float64):
     # so natural gradient descent on it is plain descent on cross-entropy at twice the speed
     logits, targets = examples(*SHAPE)
     received = compiled(gradients.tangent_gradient, brier_score, logits, targets)
     np.testing.assert_allclose(received, 2 * (softmax(logits) - targets), rtol=1e-11, atol=1e-13)
 
 
-def test_natural_gradient_descent_on_cross_entropy_moves_q_straight_to_p(double):
+def test_natural_gradient_descent_on_cross_entropy_moves_q_straight_to_p(float64):
     logits, targets = examples(*SHAPE)
     q = softmax(logits)
     received = -times_jacobian(
@@ -105,7 +99,7 @@ def test_natural_gradient_descent_on_cross_entropy_moves_q_straight_to_p(double)
     np.testing.assert_allclose(received, targets - q, rtol=1e-12, atol=1e-14)
 
 
-def test_velocity_of_cross_entropy_is_minus_j_times_q_minus_p(double):
+def test_velocity_of_cross_entropy_is_minus_j_times_q_minus_p(float64):
     logits, targets = examples(*SHAPE)
     q = softmax(logits)
     received = compiled(gradients.simplex_velocity, cross_entropy, logits, targets)
@@ -114,7 +108,7 @@ def test_velocity_of_cross_entropy_is_minus_j_times_q_minus_p(double):
     np.testing.assert_allclose(np.sum(received, -1), 0.0, atol=1e-15)
 
 
-def test_velocity_of_brier_score_is_minus_two_j_squared_times_q_minus_p(double):
+def test_velocity_of_brier_score_is_minus_two_j_squared_times_q_minus_p(float64):
     logits, targets = examples(*SHAPE)
     q = softmax(logits)
     received = compiled(gradients.simplex_velocity, brier_score, logits, targets)
@@ -122,7 +116,7 @@ def test_velocity_of_brier_score_is_minus_two_j_squared_times_q_minus_p(double):
     np.testing.assert_allclose(received, expected, rtol=1e-11, atol=1e-15)
 
 
-def test_velocity_of_raw_squared_error_is_what_a_small_step_of_descent_does_to_q(double):
+def test_velocity_of_raw_squared_error_is_what_a_small_step_of_descent_does_to_q(float64):
     logits, targets = examples(*SHAPE)
     step = 1e-4 * 2 * (logits - targets)
     expected = (softmax(logits - step) - softmax(logits + step)) / 2e-4
@@ -131,7 +125,7 @@ def test_velocity_of_raw_squared_error_is_what_a_small_step_of_descent_does_to_q
 
 
 @pytest.mark.parametrize("loss", [losses.generalized_cross_entropy, hinge])
-def test_tangent_gradient_is_the_slope_of_the_loss_over_the_simplex(loss, double):
+def test_tangent_gradient_is_the_slope_of_the_loss_over_the_simplex(loss, float64):
     z, p = examples(4)
     received = compiled(gradients.tangent_gradient, loss, z, p)
     direction = np.array([0.3, -1.1, 0.6, 0.2])
@@ -495,7 +489,7 @@ def test_bad_profiles_are_refused():
 # ---- fields ----------------------------------------------------------------------------------
 
 
-def test_field_points_are_regular_symmetric_strictly_inside_and_one_is_uniform(double):
+def test_field_points_are_regular_symmetric_strictly_inside_and_one_is_uniform(float64):
     q = np.asarray(gradients.gradient_field(brier_score, np.array([1.0, 0.0, 0.0])).q)
     assert q.shape == (325, 3)
     np.testing.assert_allclose(q.sum(-1), 1.0, rtol=1e-15)
@@ -509,7 +503,7 @@ def test_field_points_are_regular_symmetric_strictly_inside_and_one_is_uniform(d
 
 
 @pytest.mark.parametrize("target", [[0.0, 1.0, 0.0], [0.2, 0.5, 0.3]])
-def test_field_holds_the_values_gradients_and_velocities_of_its_points(target, double):
+def test_field_holds_the_values_gradients_and_velocities_of_its_points(target, float64):
     target = np.array(target)
     field = gradients.gradient_field(brier_score, target, resolution=7)
     q = np.asarray(field.q)
@@ -522,13 +516,13 @@ def test_field_holds_the_values_gradients_and_velocities_of_its_points(target, d
     np.testing.assert_allclose(field.velocities, expected, rtol=1e-11, atol=1e-15)
 
 
-def test_field_of_a_loss_of_raw_logits_is_that_of_logits_that_sum_to_zero(double):
+def test_field_of_a_loss_of_raw_logits_is_that_of_logits_that_sum_to_zero(float64):
     target = np.array([1.0, 0.0, 0.0])
     field = gradients.gradient_field(raw_squared_error, target, resolution=7)
     np.testing.assert_allclose(field.gradients, 2 * (np.asarray(field.logits) - target), rtol=1e-12)
 
 
-def test_field_can_be_jitted_and_mapped_over_targets_and_accepts_integers(double):
+def test_field_can_be_jitted_and_mapped_over_targets_and_accepts_integers(float64):
     field = functools.partial(gradients.gradient_field, brier_score, resolution=7)
     mapped = jax.jit(jax.vmap(field))(np.eye(3))
     expected = field(np.array([0, 1, 0]))

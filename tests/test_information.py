@@ -26,12 +26,6 @@ LOGITS = RANDOM.normal(0.0, 2.0, (EXAMPLES, OUTCOMES))
 DIRECTIONS = RANDOM.normal(size=(EXAMPLES, OUTCOMES))
 
 
-@pytest.fixture
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
 def jensen_shannon(p, q):
     return np.array([distance.jensenshannon(*pair) ** 2 for pair in zip(p, q, strict=True)])
 

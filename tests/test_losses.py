@@ -30,12 +30,6 @@ ONE_HOT = np.eye(CLASSES)[LABELS]
 SOFT = RANDOM.dirichlet(np.ones(CLASSES), EXAMPLES)
 
 
-@pytest.fixture
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
 # The losses as formulas. They take complex logits and targets as well.
 
 

@@ -155,8 +155,7 @@ def imported_sources(name, **which):
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_no_private_name_leaves_its_module(name):
-    """Neither by `from module import _name` nor by `anything._name`; make the name public in a
-    private module instead, where both can import it."""
+    """Neither as `from module import _name` nor as `anything._name`."""
     own = {node.name for node in nodes(name) if hasattr(node, "name")}
     own |= {node.id for node in nodes(name) if isinstance(node, ast.Name)}
     own |= {node.arg for node in nodes(name) if isinstance(node, ast.arg)}
@@ -168,7 +167,7 @@ def test_no_private_name_leaves_its_module(name):
         if module.split(".")[0] in ("jaxent", "experiments", "tests"):
             imported |= {one for one in names if f"{module}.{one}" not in SOURCES}
     private = {one for one in used | imported if re.match("_[^_]", one)} - OF_LIBRARIES
-    assert not private, f"{name} uses private names of other modules: {sorted(private)}"
+    assert not private, f"{name}: {sorted(private)} leave their module; make them public in it"
 
 
 @pytest.mark.parametrize("name", OF_THE_PACKAGE)
