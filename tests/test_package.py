@@ -258,7 +258,7 @@ def test_every_path_in_the_readme_leads_somewhere():
     paths = re.findall(rf"`(?:jaxent\.)?({'|'.join(MODULES)})\.(\w+)`", readme)
     assert paths
     for module, name in paths:
-        assert name in public_members(module)
+        assert name in public_members(module) or f"{module}.{name}" in MODULES
 
 
 def blocks_of_readme(language):
