@@ -35,6 +35,7 @@ from jaxent.cards import (
 from jaxent.cards._curvature import Curvature
 from jaxent.cards._derivatives import Derivatives
 from jaxent.cards._escape import EscapeLaw
+from jaxent.cards._escape import Law as Law
 from jaxent.cards._invariance import Invariance
 from jaxent.cards._measuring import Subject
 from jaxent.cards._noise import Noise
