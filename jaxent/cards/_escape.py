@@ -126,11 +126,11 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> EscapeLaw:
     starts = np.append(np.multiply.outer(-margins, truth), np.zeros([len(margins), 1]), -1)
     times = np.full_like(margins, math.inf)
     moves = np.isfinite(flow(starts)[:, -1])
-    rough = moves.copy()
     if subject.precision == np.float64:
-        for row in np.flatnonzero(moves):
-            times[row], starts[row] = _follow(flow, starts[row])
-        rough = np.isnan(times)
+        times[moves], starts[moves] = _follow(flow, starts[moves])
+    else:
+        times[moves] = math.nan
+    rough = np.isnan(times)
     if rough.any():
         times[rough] = _escape_times_in_small_steps(flow, starts[rough])
     return _law(margins, times)
@@ -148,47 +148,63 @@ def _lead(states: np.ndarray) -> Any:
     return states[..., 0] - states[..., 1:-1].max(-1)
 
 
-def _follow(flow: _Flow, start: np.ndarray) -> tuple[float, np.ndarray]:
-    """The time at which the flow reaches the tie, and the last state.
+def _follow(flow: _Flow, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The times at which the flow from each row reaches the tie, and the last states.
 
-    The time is ∞ if the flow never reaches the tie, and NaN if its direction jumps before.
+    A time is ∞ if the flow never reaches the tie, and NaN if its direction jumps before. As all
+    rows move at the same speed, they are followed together, as long as each is on a smooth way.
     """
-    evaluations = 0
+    times, states, rows = np.full(len(states), math.inf), states.copy(), np.arange(len(states))
+    step, length, evaluations = None, 1e4 * (1 - _lead(states).min()), 0
 
-    def velocity(length: float, state: np.ndarray) -> np.ndarray:
+    def velocity(_: float, flat: np.ndarray) -> np.ndarray:
         nonlocal evaluations
         evaluations += 1
         if evaluations > _MOST_EVALUATIONS:
             raise _TooManyEvaluations
-        return flow(state[None])[0]
+        return flow(flat.reshape(len(rows), -1)).ravel()
 
-    def tie(length: float, state: np.ndarray) -> float:
-        return _lead(state)
+    def tie(_: float, flat: np.ndarray) -> float:
+        return _lead(flat.reshape(len(rows), -1)).max()
 
-    def turn(length: float, state: np.ndarray) -> float:
-        """Negative where the flow comes back from a little way ahead: a kink or a point of rest."""
-        here = flow(state[None])[0, :-1]
-        ahead = flow(state[None] + 1e-4 * np.append(here, 0))[0, :-1]
-        return here @ ahead
+    def turn(_: float, flat: np.ndarray) -> float:
+        """Negative where a row comes back from a little way ahead: a kink or a point of rest."""
+        now = flat.reshape(len(rows), -1)
+        here = flow(now)
+        here[:, -1] = 0  # of the logits alone, not of the time
+        return (here * flow(now + 1e-4 * here)).sum(-1).min()
 
     tie.terminal = turn.terminal = True  # pyright: ignore[reportFunctionMemberAccess]
-    slowness = flow(start[None])[0, -1]
-    try:
-        found = solve_ivp(
-            velocity,
-            (0.0, 1e4 * (1 - _lead(start))),
-            start,
-            method="DOP853",
-            events=(tie, turn),
-            rtol=_TOLERANCE,
-            atol=_TOLERANCE * np.append(np.ones(len(start) - 1), slowness),
-        )
-    except _TooManyEvaluations:
-        return math.nan, start
-    at_tie, at_turn = found.y_events
-    if len(at_turn):
-        return math.nan, at_turn[0]
-    return float(at_tie[0][-1]) if len(at_tie) else math.inf, found.y[:, -1]
+    slowness = flow(states)[:, -1:]
+    while len(rows):
+        tolerances = _TOLERANCE * np.ones_like(states[rows])
+        tolerances[:, -1:] *= slowness[rows]
+        try:
+            found = solve_ivp(
+                velocity,
+                (0.0, length),
+                states[rows].ravel(),
+                method="DOP853",
+                events=(tie, turn),
+                first_step=step,
+                rtol=_TOLERANCE,
+                atol=tolerances.ravel(),
+            )
+        except _TooManyEvaluations:
+            found = None
+        if found is None or not len(found.y_events[0]):
+            if len(states) > 1:
+                alone = [_follow(flow, state[None]) for state in states[rows]]
+                times[rows], states[rows] = map(np.concatenate, zip(*alone, strict=True))
+            elif found is None or len(found.y_events[1]):
+                times[:] = math.nan
+                states[:] = states if found is None else found.y_events[1][0]
+            break
+        states[rows] = found.y_events[0][0].reshape(len(rows), -1)
+        arrived = _lead(states[rows]) >= -1e-12  # the tie is found to a rounding
+        times[rows[arrived]] = states[rows[arrived], -1]
+        rows, step = rows[~arrived], np.diff(found.t).max()
+    return times, states
 
 
 def _escape_times_in_small_steps(flow: _Flow, states: np.ndarray) -> np.ndarray:
