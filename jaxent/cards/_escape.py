@@ -155,7 +155,7 @@ def _follow(flow: _Flow, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rows move at the same speed, they are followed together, as long as each is on a smooth way.
     """
     times, states, rows = np.full(len(states), math.inf), states.copy(), np.arange(len(states))
-    step, length, evaluations = None, 1e4 * (1 - _lead(states).min()), 0
+    step, length, evaluations = None, 1e4 * (1 - _lead(states).min(initial=0.0)), 0
 
     def velocity(_: float, flat: np.ndarray) -> np.ndarray:
         nonlocal evaluations
