@@ -126,10 +126,10 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> EscapeLaw:
     starts = np.append(np.multiply.outer(-margins, truth), np.zeros([len(margins), 1]), -1)
     times = np.full_like(margins, math.inf)
     moves = np.isfinite(flow(starts)[:, -1])
-    if subject.precision == np.float64:
-        times[moves], starts[moves] = _follow(flow, starts[moves])
-    else:
+    if subject.precision != np.float64:
         times[moves] = math.nan
+    elif moves.any():
+        times[moves], starts[moves] = _follow(flow, starts[moves])
     rough = np.isnan(times)
     if rough.any():
         times[rough] = _escape_times_in_small_steps(flow, starts[rough])
@@ -155,7 +155,7 @@ def _follow(flow: _Flow, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rows move at the same speed, they are followed together, as long as each is on a smooth way.
     """
     times, states, rows = np.full(len(states), math.inf), states.copy(), np.arange(len(states))
-    step, length, evaluations = None, 1e4 * (1 - _lead(states).min(initial=0.0)), 0
+    step, length, evaluations = None, 1e4 * (1 - _lead(states).min()), 0
 
     def velocity(_: float, flat: np.ndarray) -> np.ndarray:
         nonlocal evaluations
