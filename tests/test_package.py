@@ -156,7 +156,7 @@ def imported_sources(name, **which):
 @pytest.mark.parametrize("name", SOURCES)
 def test_no_private_name_leaves_its_module(name):
     """Neither as `from module import _name` nor as `anything._name`."""
-    own = {node.name for node in nodes(name) if hasattr(node, "name")}
+    own = {getattr(node, "name", None) for node in nodes(name)}
     own |= {node.id for node in nodes(name) if isinstance(node, ast.Name)}
     own |= {node.arg for node in nodes(name) if isinstance(node, ast.arg)}
     attributes = [node for node in nodes(name) if isinstance(node, ast.Attribute)]
