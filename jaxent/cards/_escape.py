@@ -196,9 +196,10 @@ def _follow(flow: _Flow, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             if len(states) > 1:
                 alone = [_follow(flow, state[None]) for state in states[rows]]
                 times[rows], states[rows] = map(np.concatenate, zip(*alone, strict=True))
-            elif found is None or len(found.y_events[1]):
+            elif found is None:
                 times[:] = math.nan
-                states[:] = states if found is None else found.y_events[1][0]
+            elif len(found.y_events[1]):
+                times[:], states[:] = math.nan, found.y_events[1][0]
             break
         states[rows] = found.y_events[0][0].reshape(len(rows), -1)
         arrived = _lead(states[rows]) >= -1e-12  # the tie is found to a rounding
