@@ -96,11 +96,13 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Invariance:
         finite = np.isfinite(at_corners) & np.isfinite(gradients).all(-1)
         if not_finite_at is None and not finite.all():
             not_finite_at, not_finite_label = corners[finite.argmin()], label
+    subject.reads_raw_logits = shift > tolerance
+    subject.alike = permutation <= tolerance
     return Invariance(
-        shift=shift <= tolerance,
+        shift=not subject.reads_raw_logits,
         shift_change=shift,
         shift_at=shift_at,
-        permutation=permutation <= tolerance,
+        permutation=subject.alike,
         permutation_change=permutation,
         permutation_at=permutation_at,
         finite_at_corners=not_finite_at is None,

@@ -1,5 +1,7 @@
-"""What all facts share: a loss in float64, and the points where it is looked at."""
+"""The code that all facts share: a loss in float64, and the points at which it is evaluated."""
 
+import itertools
+import time
 from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any
@@ -8,32 +10,50 @@ import jax
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 
-from jaxent._examples import Loss, jit_quickly, of_each_example, precision_of
+from jaxent._examples import (
+    Loss,
+    jit_quickly,
+    of_each_example,
+    precision_of,
+)
 
 LARGEST_GAP = 30.0
-"""A supremum is searched over gaps between logits of at most this many: no limit is reached."""
+"""The points of a search have gaps between logits of at most this many; limits are sought beyond."""
+
+# From this many classes on, points are few, and have three different logits.
+_MANY_CLASSES = 31
+_LEVELS = (-30.0, -10.0, -3.0, -1.0, 0.0, 1.0, 3.0, 10.0, 30.0)
+_MOST_LABELS = 8
 
 Evaluate = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Logits and targets, [N, C] or to be broadcast to it, to values [N] and gradients [N, C]."""
 
 
 class Subject:
-    """A loss that is measured, with x64 enabled around all that is asked of it.
+    """A loss that is measured, with x64 enabled around every call of it.
 
     Random points are drawn in the order in which they are first asked for.
 
     Attributes:
         loss: `loss(logits, targets)` of one example, [C] and [C], a scalar.
         num_classes: C.
+        seed: of the random points.
         random: draws the points of all facts, one after the other.
         evaluate: values and gradients of many examples.
         precision: the coarsest dtype that the loss rounds to on its way.
         rounding: how far two values near 1 may differ and still be the same.
+        reads_raw_logits: one number added to all logits changes the loss. Set by the first fact,
+            the invariances, as is the next.
+        alike: renumbering the classes, in logits and targets alike, does not.
     """
+
+    reads_raw_logits = False
+    alike = True
 
     def __init__(self, loss: Loss, num_classes: int, seed: int):
         self.loss = loss
         self.num_classes = num_classes
+        self.seed = seed
         self.random = np.random.default_rng(seed)
         self.evaluate: Evaluate = in_blocks(
             partial(of_each_example, jax.value_and_grad, loss), num_classes
@@ -47,20 +67,82 @@ class Subject:
     def rounding(self) -> float:
         return max(1e-9, 8 * float(jax.numpy.finfo(self.precision).eps))
 
+    # Where the loss is evaluated
+
+    def within(self, logits: np.ndarray) -> np.ndarray:
+        """Logits not endlessly far apart. The level is kept if the loss reads raw logits."""
+        if self.reads_raw_logits:
+            return np.clip(logits, -LARGEST_GAP, LARGEST_GAP)
+        return within_gap(logits)
+
+    @cached_property
+    def thinning(self) -> int:
+        """Every how many-th point is used: 1, or more for a loss that takes long."""
+        block = np.zeros([_block_length(self.num_classes), self.num_classes])
+        self.evaluate(block, block + 1 / self.num_classes)  # compiles
+        start = time.perf_counter()
+        self.evaluate(block, block + 1 / self.num_classes)
+        return 4 ** sum(time.perf_counter() - start > limit for limit in (0.01, 0.04, 0.16))
+
     @cached_property
     def grid(self) -> np.ndarray:
-        """Logits on a grid of gaps, [N, C]."""
-        return _grid(self.num_classes)
+        """Logits on a grid of gaps, for a loss of raw logits at several levels, [N, C]."""
+        grid = _grid(self.num_classes)
+        if self.reads_raw_logits:
+            levels = np.array(_LEVELS)[:, None, None]
+            grid = self.within((grid[:: len(_LEVELS)] + levels).reshape(-1, self.num_classes))
+        return grid[:: self.thinning]
 
     @cached_property
     def simplex(self) -> np.ndarray:
-        """Logits of Q spread evenly over the simplex, for shares of it, [N, C]."""
-        return _over_the_simplex(self.num_classes, self.random)
+        """Logits of Q spread evenly over the simplex, for shares of it, [N, C].
+
+        Of all logits with that Q they have their top at 0, or sum to 0 for a loss of raw logits.
+        """
+        logits = _over_the_simplex(self.num_classes, self.random)[:: self.thinning]
+        if self.reads_raw_logits:
+            logits = logits - logits.mean(-1, keepdims=True)
+        return logits
 
     @cached_property
     def places(self) -> np.ndarray:
         """The grid, then the simplex."""
         return np.concatenate([self.grid, self.simplex])
+
+    @cached_property
+    def rays(self) -> np.ndarray:
+        """Directions in which logits may go to infinity, the largest entry 1 or −1, [N, C]."""
+        signs = np.array([*itertools.product((-1.0, 0.0, 1.0), repeat=min(3, self.num_classes))])
+        random = self.random.standard_normal([16, self.num_classes])
+        random /= np.abs(random).max(-1, keepdims=True)
+        patterns = [signs @ group for group in self.groups]
+        directions = np.concatenate([*patterns, random])
+        return np.unique(directions[directions.any(-1)], axis=0)
+
+    @cached_property
+    def groups(self) -> list[np.ndarray]:
+        """Ways to give few numbers to many classes: matrices of numbers to logits, [3 or 2, C]."""
+        classes, wrong = np.arange(self.num_classes), self.num_classes - 1
+        return [
+            np.stack([classes == 0, (classes > 0) & (classes <= size), classes > size]).astype(float)
+            if self.num_classes > 2
+            else np.eye(2)
+            for size in sorted({1, wrong // 2} - {0})
+        ]
+
+    @cached_property
+    def labels(self) -> tuple[int, ...]:
+        """The truths that are looked at: 0 alone if the loss treats its classes alike, else all of
+        them; of many classes those with the smallest and the largest gradients, and some between.
+        """
+        if self.alike:
+            return (0,)
+        if self.num_classes <= _MOST_LABELS:
+            return tuple(range(self.num_classes))
+        _, gradients = self.evaluate(np.zeros(self.num_classes), np.eye(self.num_classes))
+        order = np.linalg.norm(gradients, axis=-1).argsort(kind="stable")
+        chosen = order[np.linspace(0, len(order) - 1, _MOST_LABELS).round().astype(int)]
+        return tuple(sorted(int(label) for label in chosen))
 
     @cached_property
     def values(self) -> np.ndarray:
@@ -85,9 +167,13 @@ class Subject:
         return local_minimum(value_and_gradient, np.zeros(self.num_classes))[1]
 
 
+def _block_length(results_per_row: int) -> int:
+    return max(1, min(128, 2_000_000 // results_per_row))
+
+
 def in_blocks(function: Callable, num_classes: int, results_per_row: int = 1) -> Callable:
     """A function of rows, compiled once, for any number of rows: NumPy arrays in and out."""
-    block = max(1, min(128, 2_000_000 // (num_classes * results_per_row)))
+    block = _block_length(num_classes * results_per_row)
     run = jit_quickly(function)
 
     def of_rows(logits: np.ndarray, targets: np.ndarray):
@@ -115,7 +201,7 @@ def _grid(num_classes: int) -> np.ndarray:
     if wrong == 1:
         heights = np.linspace(-LARGEST_GAP, LARGEST_GAP, 481)
         return within_gap(np.stack([np.zeros_like(heights), heights], -1))
-    along = 61 if num_classes <= 10 else 31 if num_classes <= 30 else 13
+    along = 61 if num_classes <= 10 else 31 if num_classes < _MANY_CLASSES else 13
     heights = np.linspace(-LARGEST_GAP, LARGEST_GAP, along)
     one, other = (x.ravel()[:, None] for x in np.meshgrid(heights, heights))
     classes = np.arange(num_classes)
@@ -135,7 +221,7 @@ def _over_the_simplex(num_classes: int, random: np.random.Generator) -> np.ndarr
         i, j = np.triu_indices(100)
         q = (np.stack([i, j - i, 99 - j], -1) + 1 / 3) / 100
     else:
-        q = random.dirichlet(np.ones(num_classes), 4096 if num_classes <= 30 else 256)
+        q = random.dirichlet(np.ones(num_classes), 4096 if num_classes < _MANY_CLASSES else 256)
     return within_gap(np.log(np.maximum(q, 1e-300)))
 
 

@@ -1,4 +1,4 @@
-"""What a wrong label can do."""
+"""The values of a loss, and what a wrong label can do."""
 
 import math
 from collections.abc import Mapping
@@ -8,25 +8,31 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxent._words import number, short
-from jaxent.cards._measuring import Subject, within_gap
+from jaxent.cards._limits import extreme
+from jaxent.cards._measuring import Subject
 
 
 class Noise(NamedTuple):
-    """What a wrong label can do.
+    """The values of a loss over all logits, and what a wrong label can do.
 
     Attributes:
-        bounded: no logits, however far apart, make the loss exceed a bound.
-        least: the least value of the loss of a one-hot P, −∞ if there is none.
-        least_at: the logits where that is, or far out where there is none, [C].
+        bounded: no logits, however far apart, make the loss exceed a bound. False also where no
+            limit was found.
+        least: the least value of the loss of a one-hot P, or the limit that it approaches; −∞ if
+            there is none, NaN if no limit was found.
+        least_at: the logits where that is, or a point far out on the way there, [C].
         least_label: the class that is the truth there.
-        most: the largest, ∞ if it is not bounded.
+        most: the largest value, likewise.
         most_at: likewise.
         most_label: likewise.
         symmetric: Σ_y loss(z, e_y) is the same for all z.
-        least_sum: the least Σ_y loss(z, e_y) at logit gaps of up to 30.
+        least_sum: the least Σ_y loss(z, e_y), or the limit that it approaches.
         least_sum_at: the logits where that is, [C].
-        most_sum: the largest, ∞ if the loss is not bounded.
-        most_sum_at: the logits where it is largest at those gaps, [C].
+        most_sum: the largest, likewise.
+        most_sum_at: likewise.
+        least_attained: the least value is that of logits within 30 of each other; otherwise it is
+            only approached.
+        most_attained: likewise the largest.
     """
 
     bounded: bool
@@ -41,10 +47,12 @@ class Noise(NamedTuple):
     least_sum_at: Float[np.ndarray, " classes"]
     most_sum: float
     most_sum_at: Float[np.ndarray, " classes"]
+    least_attained: bool = True
+    most_attained: bool = True
 
     def long_words(self, alike: bool) -> dict[str, str]:
-        bounds = f"{number(self.least)} to {number(self.most)}"
-        sums = f"{number(self.least_sum)} to {number(self.most_sum)}"
+        bounds = f"{_end(self.least)} to {_end(self.most)}"
+        sums = f"{_end(self.least_sum)} to {_end(self.most_sum)}"
         return {
             "range": bounds if self.bounded else f"{bounds}, not bounded",
             "sum over labels": f"{sums}{', constant' if self.symmetric else ''}",
@@ -52,45 +60,58 @@ class Noise(NamedTuple):
 
     def short_words(self) -> dict[str, str]:
         symmetric = ", symmetric" if self.symmetric else ""
-        return {"range": f"{short(self.least)} to {short(self.most)}{symmetric}"}
+        ends = (short(end) if not math.isnan(end) else "?" for end in (self.least, self.most))
+        return {"range": " to ".join(ends) + symmetric}
 
 
 def measure(subject: Subject, earlier: Mapping[str, Any]) -> Noise:
-    points, values, num_classes = subject.places, subject.values, subject.num_classes
-    directions = subject.random.standard_normal([128, num_classes])
-    directions = np.concatenate([np.eye(num_classes), -np.eye(num_classes), directions])
-    directions = within_gap(directions) / -within_gap(directions).min(-1, keepdims=True)
-    directions = np.concatenate([directions, -directions])
-    near, far = (subject.values_of_all_labels(gap * directions) for gap in (1e4, 1e6))
-    bounded = bool(np.isfinite(far).all() and far.max() <= near.max() + 1e-6 * abs(near.max()))
-    # the rest of a loss of raw logits is on no grid
-    rests = np.stack([subject.lowest_point(one_hot) for one_hot in np.eye(num_classes)])
-    places = np.concatenate([points, rests, 1e4 * directions, 1e6 * directions])
-    found = [values, subject.values_of_all_labels(rests), near, far]
+    values, num_classes = subject.values, subject.num_classes
+    ends = {}
+    for sign in (-1, 1):
+        found = []
+        for label in subject.labels:
+            one_hot = np.eye(num_classes)[label]
+            order = (sign * np.nan_to_num(values[:, label], nan=-sign * math.inf)).argsort()
+            places = subject.places[order[-8:]]
+            found.append(
+                extreme(subject, lambda z, p=one_hot: subject.evaluate(z, p), places, sign)
+            )
+        best = max(found, key=lambda end: math.inf if math.isnan(end.value) else sign * end.value)
+        ends[sign] = best, subject.labels[found.index(best)]
 
-    def extreme(sign: int) -> tuple[float, np.ndarray, int]:
-        together = sign * np.concatenate(found)
-        place, label = np.unravel_index(np.nanargmax(together), together.shape)
-        return sign * float(together[place, label]) + 0.0, places[place], int(label)
+    def sums_and_gradients(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        parts = [subject.evaluate(logits, one_hot) for one_hot in np.eye(num_classes)]
+        return sum(value for value, _ in parts), sum(gradient for _, gradient in parts)  # pyright: ignore
 
-    least, least_at, least_label = extreme(-1)
-    nearer = np.nanmin(np.concatenate(found[:-1]))
-    if least < nearer - 1e-6 * abs(nearer):
-        least = -math.inf
-    most, most_at, most_label = extreme(1)
     finite = np.isfinite(values).all(-1)
     sums = values[finite].sum(-1)
+    points = subject.places[finite]
+    symmetric = bool(np.ptp(sums) <= subject.rounding * max(1, np.abs(sums).max()))
+    best = {sign: points[(sign * sums).argsort()[-8:]] for sign in (-1, 1)}
+    if symmetric:
+        least_sum, most_sum = ((float(sums.mean()), points[0]),) * 2
+    else:
+        least_sum, most_sum = (
+            extreme(subject, sums_and_gradients, best[sign], sign)[:2] for sign in (-1, 1)
+        )
+    (least, least_label), (most, most_label) = ends[-1], ends[1]
     return Noise(
-        bounded=bounded,
-        least=least,
-        least_at=least_at,
+        bounded=math.isfinite(most.value),
+        least=least.value,
+        least_at=least.logits,
         least_label=least_label,
-        most=most if bounded else math.inf,
-        most_at=most_at,
+        most=most.value,
+        most_at=most.logits,
         most_label=most_label,
-        symmetric=bool(np.ptp(sums) <= subject.rounding * max(1, np.abs(sums).max())),
-        least_sum=float(sums.min()),
-        least_sum_at=points[finite][sums.argmin()],
-        most_sum=float(sums.max()) if bounded else math.inf,
-        most_sum_at=points[finite][sums.argmax()],
+        symmetric=symmetric,
+        least_sum=least_sum[0],
+        least_sum_at=least_sum[1],
+        most_sum=most_sum[0],
+        most_sum_at=most_sum[1],
+        least_attained=least.attained,
+        most_attained=most.attained,
     )
+
+
+def _end(value: float) -> str:
+    return "no limit found" if math.isnan(value) else number(value)
