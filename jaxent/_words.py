@@ -1,6 +1,7 @@
 """Numbers and points in words: long ones for tables, short ones for pictures."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +12,8 @@ def number(x: float, digits: int = 4) -> str:
     """A number of a table: 0.4808, 1.129e-05, ∞."""
     if math.isinf(x):
         return "∞" if x > 0 else "−∞"
+    if math.isnan(x):
+        return "unknown"
     return f"{x + 0.0:.{digits}g}"
 
 
@@ -38,3 +41,14 @@ def short(x: float) -> str:
 def raised(exponent: str) -> str:
     """An exponent in letters: a formula set by matplotlib is taller than a line of text."""
     return exponent.translate(str.maketrans("-.0123456789", "⁻·⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def of_each_truth(rows: Sequence[tuple[int, dict[str, str]]]) -> dict[str, str]:
+    """Rows of a table for each class that is the truth, as one: a line for each where they differ."""
+    if len(rows) == 1:
+        return rows[0][1]
+    together = {}
+    for said, words in rows[0][1].items():
+        lines = [f"truth {label}: {row[said]}" for label, row in rows]
+        together[said] = words if all(row[said] == words for _, row in rows) else "\n".join(lines)
+    return together

@@ -29,6 +29,7 @@ from jaxent.cards import (
     _escape,
     _invariance,
     _noise,
+    _precision,
     _properness,
     _push,
 )
@@ -39,6 +40,7 @@ from jaxent.cards._escape import Law as Law
 from jaxent.cards._invariance import Invariance
 from jaxent.cards._measuring import Subject
 from jaxent.cards._noise import Noise
+from jaxent.cards._precision import Precisions
 from jaxent.cards._properness import Properness
 from jaxent.cards._push import Push
 
@@ -55,6 +57,7 @@ class LossCard(NamedTuple):
     noise: Noise
     invariance: Invariance
     derivatives: Derivatives
+    precisions: Precisions
 
     def long_words(self) -> dict[str, str]:
         """Every fact in words, by what it is about."""
@@ -77,6 +80,7 @@ _MEASUREMENTS = {
     "push": _push.measure,
     "escape": _escape.measure,
     "derivatives": _derivatives.measure,
+    "precisions": _precision.measure,
 }
 
 

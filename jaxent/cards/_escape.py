@@ -1,7 +1,7 @@
 """How long gradient flow takes to unlearn a confident mistake."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -9,16 +9,29 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 from scipy.integrate import solve_ivp
 
-from jaxent._words import number, raised, short
-from jaxent.cards._measuring import Subject, least_between
+from jaxent._words import number, of_each_truth, raised, short
+from jaxent.cards._limits import FARTHEST, zero_from
+from jaxent.cards._measuring import Subject, least_between, norm
 
-_MARGINS = (*range(1, 8), *(m / 2 for m in range(16, 25)))
-_FITTED_MARGINS = (8, 9, 10, 11)
+_MARGINS = np.array(
+    [*range(1, 8), *(m / 2 for m in range(16, 25)), *(14, 16, 18, 20, 24, 28, 32, 40, 48, 56, 64)]
+    + [*(72, 80, 100, 120, 150, 180, 210, 240, 270, 300)],
+    float,
+)
+_FIRST_MARGIN = 8.0
+_FEWEST_MARGINS = 6
 _LAW_TOLERANCE = 1e-3
-_TOLERANCE = 1e-11
+_ROUGH_LAW_TOLERANCE = 2e-2
+_TOLERANCE = 1e-10
 _MOST_EVALUATIONS = 3000
+# Where each mistake takes a way of its own, the ways are followed up to here.
+_FARTHEST_FLOW = 80.0
+_FARTHEST_IN_SMALL_STEPS = 32.0
+_LONGEST_TIME = 1e290
+_MOST_PANELS = 4096
 
-Law = Literal["constant", "logarithmic", "linear", "power", "exponential", "never"]
+Law = Literal["constant", "logarithmic", "linear", "power", "exponential", "none", "never"]
+_LAWS: tuple[Law, ...] = ("constant", "logarithmic", "linear", "power", "exponential")
 
 
 class _Form(NamedTuple):
@@ -35,20 +48,29 @@ _FORMS: dict[Law, _Form] = {
     "linear": _Form(lambda m, k: m, " m", ", {b} per logit"),
     "power": _Form(lambda m, k: m**k, " m^{k:.4g}", ", ∝ m{raised}"),
     "exponential": _Form(lambda m, k: np.exp(k * m), " exp({k:.4g} m)", ", ∝ e{raised}ᵐ"),
-    "never": _Form(lambda m, k: np.full_like(m, np.inf), "", ""),
 }
 
 
 class EscapeLaw(NamedTuple):
     """How long gradient flow takes to unlearn a confident mistake, from m behind to the tie.
 
+    The truth starts at the logit −m, and all others at 0.
+
     Attributes:
         law: of the time T against the margin m: "constant" T = a, "logarithmic" a + b ln(1 + m),
-            "linear" a + b m, "power" a + b mᵏ, "exponential" a + b eᵏᵐ, or "never".
+            "linear" a + b m, "power" a + b mᵏ, "exponential" a + b eᵏᵐ; "none" if no law was
+            found; "never".
         coefficients: (a, b, k), NaN for what the law does not have.
         left_out_error: the largest relative error of the law at margins that it was not fitted to.
-        margins: m, in logits, ascending to 12.
-        times: T of each, in units of learning rate × steps; ∞ where the truth never catches up.
+        margins: m, in logits, ascending to 300, or to 80 if each mistake takes a way of its own.
+        times: T of each, in units of learning rate × steps; ∞ where the truth never catches up,
+            NaN where float64 loses the gradient, so that T cannot be told.
+        holds_from: the margin from which the law holds.
+        never_from: the margin from which the truth never catches up; ∞ if there is none.
+        before: another law that holds at smaller margins, or None.
+        truth: the class that is the truth.
+        of_labels: the same of every truth that was looked at, if the loss tells the classes
+            apart; the record itself is that of the slowest.
     """
 
     law: Law
@@ -56,6 +78,11 @@ class EscapeLaw(NamedTuple):
     left_out_error: float
     margins: Float[np.ndarray, " margins"]
     times: Float[np.ndarray, " margins"]
+    holds_from: float = _FIRST_MARGIN
+    never_from: float = math.inf
+    before: "EscapeLaw | None" = None
+    truth: int = 0
+    of_labels: "tuple[EscapeLaw, ...]" = ()
 
     @property
     def exponent(self) -> float:
@@ -63,13 +90,19 @@ class EscapeLaw(NamedTuple):
         return self.coefficients[2]
 
     def predict(self, margin: ArrayLike) -> Float[np.ndarray, "..."]:
-        """The time that the law gives a margin; ∞ for "never"."""
+        """The time that the law gives a margin; ∞ where it is never, NaN without a law."""
+        m = np.asarray(margin, float)
         a, b, k = self.coefficients
-        time = _FORMS[self.law].shape(np.asarray(margin, float), k)
-        for coefficient, operation in (b, np.multiply), (a, np.add):
-            if not math.isnan(coefficient):  # "constant" has no b, "never" has neither
-                time = operation(coefficient, time)
-        return time
+        time = np.full_like(m, math.nan)
+        if self.law in _FORMS:
+            with np.errstate(over="ignore", invalid="ignore"):
+                time = _FORMS[self.law].shape(m, k)
+                for coefficient, operation in (b, np.multiply), (a, np.add):
+                    if not math.isnan(coefficient):  # "constant" has no b
+                        time = operation(coefficient, time)
+        if self.before is not None:
+            time = np.where(m <= self.before.margins[-1], self.before.predict(m), time)
+        return np.where(m >= self.never_from, math.inf, time)
 
     def in_words(self) -> str:
         """The law with its numbers, T the time in units of learning rate × steps, m the margin.
@@ -81,147 +114,397 @@ class EscapeLaw(NamedTuple):
             >>> law = EscapeLaw("linear", (1/3, 2/3, np.nan), 0.0, margins, (1 + 2*margins)/3)
             >>> print(law.in_words())
             linear, T = 0.3333 + 0.6667 m
+            >>> print(law._replace(never_from=15.42).in_words())
+            linear up to 15.42 logits behind, never beyond; T = 0.3333 + 0.6667 m
         """
-        a, b, k = self.coefficients
         if self.law == "never":
-            return "never"
+            return "never" if self.never_from <= 0 else f"never beyond {_logits(self.never_from)}"
+        name = "no law found" if self.law == "none" else self.law
+        if self.before is not None:
+            name = f"{self.before.law} up to {_logits(self.before.margins[-1])}, then {name}"
+        if self.holds_from > _FIRST_MARGIN:
+            name += f" from {_logits(self.holds_from)} on"
+        if self.never_from < math.inf:
+            joint = ", " if name.endswith("on") else " "
+            name += f"{joint}up to {_logits(self.never_from)}, never beyond"
+        formula = self._formula()
+        if not formula:
+            return name
+        return f"{name}{'; ' if self.never_from < math.inf else ', '}T = {formula}"
+
+    def _formula(self) -> str:
+        if self.law not in _FORMS:
+            return ""
+        a, b, k = self.coefficients
         start = f"{a:.4g}" if self.law == "constant" or abs(a) >= 5e-7 else ""
         if self.law == "constant":
-            return f"constant, T = {start}"
+            return start
         joint = f" {'−' if b < 0 else '+'} " if start else "−" if b < 0 else ""
-        return f"{self.law}, T = {start}{joint}{abs(b):.4g}{_FORMS[self.law].term.format(k=k)}"
+        term = _FORMS[self.law].term.format(k=k).replace("exp(1 m)", "exp(m)").removesuffix("^1")
+        return f"{start}{joint}{abs(b):.4g}{term}"
 
     def in_short(self) -> str:
         """The law in the words of a picture, where room is short."""
+        if self.law not in _FORMS:
+            return {"none": "no law found", "never": "never"}[self.law] + (
+                f" beyond {short(self.never_from)}" if 0 < self.never_from < math.inf else ""
+            )
+        if self.never_from < math.inf:
+            return f"{self.law} to {short(self.never_from)}, never beyond"
         a, b, k = self.coefficients
         words = {"a": short(a), "b": short(b), "raised": raised(f"{k:.2f}")}
         return self.law + _FORMS[self.law].short.format(**words)
 
-    def long_words(self, alike: bool) -> dict[str, str]:
+    def _rows(self) -> dict[str, str]:
         times = dict(zip(self.margins, self.times, strict=True))
         return {
             "escape": self.in_words(),
-            "off the law by at most": "–" if self.law == "never" else f"{self.left_out_error:.0e}",
-            **{f"time from {m:g} behind": number(times[m]) for m in (4.0, 12.0) if m in times},
+            "off the law by at most": f"{self.left_out_error:.0e}" if self.law in _FORMS else "–",
+            **{
+                f"time from {m:g} behind": {math.inf: "never"}.get(times[m], number(times[m]))
+                for m in (4.0, 12.0)
+                if m in times
+            },
         }
 
+    def long_words(self, alike: bool) -> dict[str, str]:
+        return of_each_truth([(one.truth, one._rows()) for one in self.of_labels or (self,)])
+
     def short_words(self) -> dict[str, str]:
-        return {"escape": self.in_short()}
+        truth = f" (truth {self.truth})" if self.of_labels else ""
+        return {"escape": self.in_short() + truth}
+
+
+def _logits(margin: float) -> str:
+    return f"{margin:.4g} logits behind"
 
 
 def measure(subject: Subject, earlier: Mapping[str, Any]) -> EscapeLaw:
-    truth, alike = np.eye(subject.num_classes)[0], earlier["invariance"].permutation
+    laws = []
+    for label in subject.labels:
+        if subject.alike and not subject.reads_raw_logits:
+            found = _times_on_a_line(subject)
+        else:
+            found = _times_of_the_flow(subject, label)
+        laws.append(_law(*found)._replace(truth=label))
+    slowest = max(laws, key=_slowness)
+    return slowest._replace(of_labels=() if len(laws) == 1 else tuple(laws))
 
-    def flow(states: np.ndarray) -> np.ndarray:
-        """The flow z′ = −g by its arc length s, dz/ds = −g/‖g‖ and dt/ds = 1/‖g‖, of rows (z, t):
-        a plateau costs time and not steps. NaN where there is no direction."""
-        g = subject.evaluate(states[:, :-1], truth)[1]
-        if alike:  # wrong logits that start equal stay so; rounding would part them
-            g[:, 1:] = g[:, 1:].mean(-1, keepdims=True)
-        norms = np.linalg.norm(g, axis=-1, keepdims=True)
-        norms = np.where((norms > 0) & (norms < math.inf), norms, math.nan)
-        return np.append(-g, np.ones_like(norms), -1) / norms
 
-    margins = np.array(_MARGINS, float)
-    starts = np.append(np.multiply.outer(-margins, truth), np.zeros([len(margins), 1]), -1)
+def _slowness(escape: EscapeLaw) -> tuple[float, float]:
+    """To compare: the margin of never, then the time at the largest margin with one."""
+    known = escape.times[np.isfinite(escape.times)]
+    return -escape.never_from, float(known[-1]) if len(known) else math.inf
+
+
+_Times = tuple[np.ndarray, np.ndarray, float]  # margins, times, the margin of never
+
+
+# Where the wrong classes are alike and Q alone counts, the gap is all that changes
+
+
+def _times_on_a_line(subject: Subject) -> _Times:
+    """T(m) = ∫₀ᵐ dμ/v(μ), v the speed at which the gap μ closes; and the margin of never."""
+    truth = np.eye(subject.num_classes)[0]
+
+    def speed(margins: np.ndarray, nudge: float | np.ndarray = 0.0) -> np.ndarray:
+        g = subject.evaluate(np.multiply.outer(-margins, truth) + nudge, truth)[1]
+        return g[:, 1:].mean(-1) - g[:, 0]
+
+    def closing(margins: np.ndarray) -> np.ndarray:
+        """The speed where the gap closes at all, and 0 elsewhere."""
+        speeds = speed(margins)
+        return np.where(np.isfinite(speeds) & (speeds > 0), speeds, 0.0)
+
+    grid = np.linspace(0.0, FARTHEST, 1201)
+    speeds = closing(grid)
+    lost = _lost_in_rounding(subject, speeds, lambda nudge: speed(grid, nudge))
+    stop = next(iter(np.flatnonzero(lost | (speeds == 0))), len(grid))
+    end, never_from = FARTHEST, math.inf
+    if stop < len(grid):
+        end = float(grid[stop])
+        if not lost[stop]:
+            end, before = zero_from(closing, grid[: stop + 1], speeds[: stop + 1])
+            if before is None or before > _rounded_away(subject) * speeds.max():
+                never_from = end
+    times = np.full_like(_MARGINS, math.inf if never_from < math.inf else math.nan)
+    reached = _MARGINS < end
+    times[reached] = _integrals(lambda m: 1 / speed(m), _MARGINS[reached], _tolerance(subject))
+    times[np.isfinite(times) & (times > _LONGEST_TIME)] = math.nan
+    return _MARGINS, times, never_from
+
+
+def _lost_in_rounding(
+    subject: Subject, speeds: np.ndarray, nudged: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Where a small speed has no digits: a tiny move of each logit changes it by much more."""
+    nudge = 1e-8 * np.random.default_rng(subject.seed).standard_normal(subject.num_classes)
+    changes = np.max([np.abs(nudged(sign * nudge) - speeds) for sign in (-1, 1)], axis=0)
+    small = speeds < max(1e-8, subject.rounding if subject.precision != np.float64 else 0) * max(
+        speeds.max(), subject.gradient_scale
+    )
+    return small & ~(changes <= 1e-4 * speeds)
+
+
+def _rounded_away(subject: Subject) -> float:
+    """Relative to the largest gradient, what may be zero because it was rounded."""
+    return 1e-12 if subject.precision == np.float64 else 1e-3 * subject.rounding
+
+
+def _tolerance(subject: Subject) -> float:
+    return _TOLERANCE if subject.precision == np.float64 else subject.rounding
+
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
+
+
+def _integrals(
+    function: Callable[[np.ndarray], np.ndarray], ends: np.ndarray, tolerance: float
+) -> np.ndarray:
+    """∫₀ᵐ of a positive function to each of some ascending ends, to a relative tolerance.
+
+    Each panel between two ends is halved until its halves agree with it; at a kink or a jump,
+    until it has no width.
+    """
+
+    def panels(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        half = (right - left) / 2
+        at = left[:, None] + half[:, None] * (1 + _NODES)
+        return half * (function(at.ravel()).reshape(at.shape) @ _WEIGHTS)
+
+    integrals = np.zeros(len(ends))
+    left, right, of_end = np.append(0.0, ends)[:-1], ends, np.arange(len(ends))
+    rough = panels(left, right) if len(ends) else integrals
+    while len(left):
+        middle = (left + right) / 2
+        first, second = panels(left, middle), panels(middle, right)
+        fine = first + second
+        done = (np.abs(fine - rough) <= tolerance * np.abs(fine)) | (right - left < 1e-12 * right)
+        done |= ~np.isfinite(fine) | (len(left) > _MOST_PANELS)
+        np.add.at(integrals, of_end[done], fine[done])
+        going = ~done
+        left, right = (np.append(a[going], b[going]) for a, b in ((left, middle), (middle, right)))
+        rough = np.append(first[going], second[going])
+        of_end = np.tile(of_end[going], 2)
+    return np.cumsum(integrals)
+
+
+# Otherwise each mistake takes a way of its own
+
+
+def _times_of_the_flow(subject: Subject, label: int) -> _Times:
+    """The times at which the flow z′ = −g reaches the tie, and the margin of never."""
+    truth = np.eye(subject.num_classes)[label]
+    wrong = truth == 0
+
+    def velocity(logits: np.ndarray) -> np.ndarray:
+        g = subject.evaluate(logits, truth)[1]
+        if subject.alike:  # wrong logits that start equal stay so; rounding would part them
+            g[:, wrong] = g[:, wrong].mean(-1, keepdims=True)
+        return -g
+
+    def sizes(margins: np.ndarray) -> np.ndarray:
+        return np.nan_to_num(norm(velocity(np.multiply.outer(-margins, truth))), posinf=0.0)
+
+    margins = _MARGINS[_MARGINS <= _FARTHEST_FLOW]
+    starts = np.multiply.outer(-margins, truth)
     times = np.full_like(margins, math.inf)
-    moves = np.isfinite(flow(starts)[:, -1])
+    moves = sizes(margins) > 1e-15 * subject.gradient_scale
     if subject.precision != np.float64:
         times[moves] = math.nan
     elif moves.any():
-        times[moves], starts[moves] = _follow(flow, starts[moves])
-    rough = np.isnan(times)
+        kinks = _kinks(lambda z: -subject.evaluate(z, truth)[1], starts[moves])
+        times[moves] = _follow(velocity, label, starts[moves], kinks)
+    rough = np.isnan(times) & (margins <= _FARTHEST_IN_SMALL_STEPS)
     if rough.any():
-        times[rough] = _escape_times_in_small_steps(flow, starts[rough])
-    return _law(margins, times)
+        times[rough] = _follow_in_small_steps(velocity, label, starts[rough])
+    if subject.precision == np.float64:
+
+        def pull(nudge: float | np.ndarray) -> np.ndarray:
+            """Of the truth, at each start."""
+            return np.abs(subject.evaluate(starts + nudge, truth)[1][:, label])
+
+        lost = _lost_in_rounding(subject, pull(0.0), pull) & moves
+        times[np.maximum.accumulate(lost)] = math.nan
+    times[np.isfinite(times) & (times > _LONGEST_TIME)] = math.nan
+    caught = np.flatnonzero(~np.isinf(times))
+    first = int(caught[-1]) + 1 if len(caught) else 0
+    if first == len(times):
+        return margins, times, math.inf
+    never_from = float(margins[first]) if first else 0.0
+    if not moves[first]:
+        grid = np.linspace(margins[first - 1] if first else 0.0, margins[first], 65)
+        never_from, before = zero_from(sizes, grid, sizes(grid))
+        if before is not None and before <= _rounded_away(subject) * np.nanmax(sizes(margins)):
+            times[first:], never_from = math.nan, math.inf
+    return margins, times, never_from
 
 
-_Flow = Callable[[np.ndarray], np.ndarray]
+_Velocity = Callable[[np.ndarray], np.ndarray]
 
 
 class _TooManyEvaluations(Exception):
     """The direction of a flow jumps so often that no step of high order fits it."""
 
 
-def _lead(states: np.ndarray) -> Any:
-    """Of the truth, at each state, (z, t) in its last axis."""
-    return states[..., 0] - states[..., 1:-1].max(-1)
+def _follow(
+    velocity: _Velocity, label: int, starts: np.ndarray, kinks: np.ndarray
+) -> np.ndarray:
+    """The times at which the flow from each start reaches the tie.
 
-
-def _follow(flow: _Flow, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The times at which the flow from each row reaches the tie, and the last states.
-
-    A time is ∞ if the flow never reaches the tie, and NaN if its direction jumps before. As all
-    rows move at the same speed, they are followed together, as long as each is on a smooth way.
+    A time is ∞ if the flow comes to rest before, and NaN if it jumps too often. A flow is followed
+    by its arc length s, dz/ds = v/‖v‖ and dt/ds = 1/‖v‖: a plateau costs time and not steps. All
+    rows move at the same speed, so they are followed together, from event to event: a row that
+    reaches the tie is done, and a row that is led back at a kink goes on along the kink.
     """
-    times, states, rows = np.full(len(states), math.inf), states.copy(), np.arange(len(states))
-    step, length, evaluations = None, 1e4 * (1 - _lead(states).min()), 0
+    states = np.append(starts, np.zeros([len(starts), 1]), -1)
+    free = np.eye(starts.shape[-1]) - kinks  # projections onto the kinks
+    times, rows, step = np.full(len(starts), math.inf), np.arange(len(starts)), None
+    for _ in range(8 * len(starts)):
+        if len(rows):
+            rows = rows[np.isfinite(_direction(velocity, states[rows], free[rows])).all(-1)]
+        if not len(rows):
+            break
+        found = _until_an_event(velocity, label, states[rows], free[rows], step)
+        if found is None:
+            times[rows] = math.nan
+            break
+        ties, turns = found.y_events
+        if not len(ties) and not len(turns):
+            break
+        states[rows] = (ties if len(ties) else turns)[0].reshape(len(rows), -1)
+        step = np.diff(found.t).max()
+        if len(ties):
+            arrived = _lead(states[rows], label) >= -1e-12  # the tie is found to a rounding
+            times[rows[arrived]] = states[rows[arrived], -1]
+            rows = rows[~arrived]
+            continue
+        for row in rows[_turning(velocity, states[rows], free[rows]) <= 1e-9]:
+            normal, states[row] = _at_a_kink(velocity, states[row], free[row])
+            free[row] -= np.outer(normal, normal)
+            if not normal.any():  # a point of rest
+                rows = rows[rows != row]
+    return times
 
-    def velocity(_: float, flat: np.ndarray) -> np.ndarray:
+
+def _at_a_kink(
+    velocity: _Velocity, state: np.ndarray, free: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The normal of the kink a little way ahead, and the state there. The normal of a point of
+    rest, where the velocity turns round without a jump, is 0.
+
+    The gradient of a function with a kink jumps along the normal of the kink.
+    """
+    direction = _direction(velocity, state[None], free[None])[0]
+    before, after = 0.0, 2 * _AHEAD
+    for _ in range(40):
+        middle = (before + after) / 2
+        ahead = _direction(velocity, (state + middle * direction)[None], free[None])[0]
+        onward = ahead[:-1] @ direction[:-1] > 0
+        before, after = (middle, after) if onward else (before, middle)
+    sides = np.array([[before - 1e-9], [after + 1e-9]]) * direction[:-1] + state[:-1]
+    here, beyond = velocity(sides) @ free
+    jump = beyond - here
+    if not norm(jump) > 1e-3 * norm(here):
+        jump = np.zeros_like(jump)
+    return jump / (norm(jump) or 1.0), state + after * direction
+
+
+_AHEAD = 1e-4
+
+
+def _lead(states: np.ndarray, label: int) -> Any:
+    """Of the truth, at each state, (z, t) in its last axis."""
+    return states[..., label] - np.delete(states[..., :-1], label, -1).max(-1)
+
+
+def _direction(velocity: _Velocity, states: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """(dz/ds, dt/ds) of each row (z, t); NaN where there is no direction."""
+    v = np.einsum("ni,nij->nj", velocity(states[:, :-1]), free)
+    sizes = norm(v)[:, None]
+    sizes = np.where((sizes > 0) & (sizes < math.inf), sizes, math.nan)
+    return np.append(v, np.ones_like(sizes), -1) / sizes
+
+
+def _turning(velocity: _Velocity, states: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """Negative where a row comes back from a little way ahead: a kink or a point of rest."""
+    here = _direction(velocity, states, free)
+    ahead = _direction(velocity, states + _AHEAD * here, free)
+    return (here * ahead)[:, :-1].sum(-1)
+
+
+def _kinks(velocity: _Velocity, starts: np.ndarray) -> np.ndarray:
+    """Onto the logits that start at a kink to which the flow leads back from both sides, a
+    projection for each start. An absolute value or a hinge often has its kink where the others
+    start."""
+    found = np.zeros([*starts.shape, starts.shape[-1]])
+    here = norm(velocity(starts))
+    for index in range(min(starts.shape[-1], 8)):
+        move = 1e-7 * np.eye(starts.shape[-1])[index]
+        ahead, behind = (velocity(starts + sign * move)[:, index] for sign in (1, -1))
+        found[:, index, index] = (ahead < 0) & (behind > 0) & (behind - ahead > 1e-3 * here)
+    return found
+
+
+def _until_an_event(
+    velocity: _Velocity, label: int, states: np.ndarray, free: np.ndarray, step: float | None
+) -> Any:
+    """Follow rows until the first is at its tie (event 0) or turns back (event 1); None if their
+    direction jumps too often."""
+    length, evaluations = 1e4 * (1 - _lead(states, label).min()), 0
+
+    def derivative(_: float, flat: np.ndarray) -> np.ndarray:
         nonlocal evaluations
         evaluations += 1
         if evaluations > _MOST_EVALUATIONS:
             raise _TooManyEvaluations
-        return flow(flat.reshape(len(rows), -1)).ravel()
+        return _direction(velocity, flat.reshape(len(states), -1), free).ravel()
 
     def tie(_: float, flat: np.ndarray) -> float:
-        return _lead(flat.reshape(len(rows), -1)).max()
+        return _lead(flat.reshape(len(states), -1), label).max()
 
     def turn(_: float, flat: np.ndarray) -> float:
-        """Negative where a row comes back from a little way ahead: a kink or a point of rest."""
-        now = flat.reshape(len(rows), -1)
-        here = flow(now)
-        here[:, -1] = 0  # of the logits alone, not of the time
-        return (here * flow(now + 1e-4 * here)).sum(-1).min()
+        return _turning(velocity, flat.reshape(len(states), -1), free).min()
 
     tie.terminal = turn.terminal = True  # pyright: ignore[reportFunctionMemberAccess]
-    slowness = flow(states)[:, -1:]
-    while len(rows):
-        tolerances = _TOLERANCE * np.ones_like(states[rows])
-        tolerances[:, -1:] *= slowness[rows]
-        try:
-            found = solve_ivp(
-                velocity,
-                (0.0, length),
-                states[rows].ravel(),
-                method="DOP853",
-                events=(tie, turn),
-                first_step=step,
-                rtol=_TOLERANCE,
-                atol=tolerances.ravel(),
-            )
-        except _TooManyEvaluations:
-            found = None
-        if found is None or not len(found.y_events[0]):
-            if len(states) > 1:
-                alone = [_follow(flow, state[None]) for state in states[rows]]
-                times[rows], states[rows] = map(np.concatenate, zip(*alone, strict=True))
-            elif found is None:
-                times[:] = math.nan
-            elif len(found.y_events[1]):
-                times[:], states[:] = math.nan, found.y_events[1][0]
-            break
-        states[rows] = found.y_events[0][0].reshape(len(rows), -1)
-        arrived = _lead(states[rows]) >= -1e-12  # the tie is found to a rounding
-        times[rows[arrived]] = states[rows[arrived], -1]
-        rows, step = rows[~arrived], np.diff(found.t).max()
-    return times, states
+    tolerances = _TOLERANCE * np.ones_like(states)
+    tolerances[:, -1:] *= _direction(velocity, states, free)[:, -1:]
+    try:
+        return solve_ivp(
+            derivative,
+            (0.0, length),
+            states.ravel(),
+            method="DOP853",
+            events=(tie, turn),
+            first_step=step,
+            rtol=_TOLERANCE,
+            atol=tolerances.ravel(),
+        )
+    except _TooManyEvaluations:
+        return None
 
 
-def _escape_times_in_small_steps(flow: _Flow, states: np.ndarray) -> np.ndarray:
-    """The same of several rows whose direction jumps, as that of a rounded gradient does."""
+def _follow_in_small_steps(velocity: _Velocity, label: int, starts: np.ndarray) -> np.ndarray:
+    """The same of rows whose direction jumps, as the direction of a rounded gradient does."""
+    states = np.append(starts, np.zeros([len(starts), 1]), -1)
+    free = np.broadcast_to(np.eye(starts.shape[-1]), (len(starts), *[starts.shape[-1]] * 2))
     times = np.full(len(states), math.inf)
     rows = np.arange(len(states))
     step, earlier = 1 / 64, states
+
+    def direction(states: np.ndarray) -> np.ndarray:
+        return _direction(velocity, states, free[: len(states)])
+
     for number_of_step in range(4000):
         if number_of_step % 64 == 63:  # at a point of rest a row goes to and fro
             going = np.linalg.norm(states[:, :-1] - earlier[:, :-1], axis=-1) > step
             rows, states = rows[going], states[going]
             earlier = states
         before = states
-        states = before + step * flow(before + step / 2 * flow(before))
-        arrived = _lead(states) >= 0
-        share = (_lead(before) / (_lead(before) - _lead(states)))[arrived]
+        states = before + step * direction(before + step / 2 * direction(before))
+        arrived = _lead(states, label) >= 0
+        behind = _lead(before[arrived], label)
+        share = behind / (behind - _lead(states[arrived], label))
         times[rows[arrived]] = (1 - share) * before[arrived, -1] + share * states[arrived, -1]
         going = ~arrived & np.isfinite(states).all(-1)
         rows, states, earlier = rows[going], states[going], earlier[going]
@@ -230,46 +513,95 @@ def _escape_times_in_small_steps(flow: _Flow, states: np.ndarray) -> np.ndarray:
     return times
 
 
-def _law(margins: np.ndarray, times: np.ndarray) -> EscapeLaw:
-    """The simplest law that predicts the margins left out, else the one that predicts them best."""
-    late = margins >= min(_FITTED_MARGINS)
-    if not np.isfinite(times[late]).all():
-        return EscapeLaw("never", (math.nan, math.nan, math.nan), 0.0, margins, times)
-    fitted = np.isin(margins, _FITTED_MARGINS)
-    left_out = late & ~fitted
+# The law
 
-    def fit(law: Law) -> EscapeLaw:
-        m, t = margins[fitted], times[fitted]
 
-        def linear_part(k: float) -> tuple[float, np.ndarray]:
-            shape = _FORMS[law].shape(m, k)
-            columns = np.stack([np.ones_like(m), shape], -1)[:, : 1 if law == "constant" else 2]
-            # relative errors are made small, those of long times as well as of short ones
-            scaled = columns / np.abs(t)[:, None]
-            sizes = np.abs(scaled).max(0)
-            solution = np.linalg.lstsq(scaled / sizes, np.ones_like(m), rcond=None)[0] / sizes
-            return float(np.square(scaled @ solution - 1).sum()), solution
-
-        k = math.nan
-        if law in ("power", "exponential"):
-            candidates = np.geomspace(0.02, 8.0 if law == "power" else 4.0, 200)
-            near = int(np.argmin([linear_part(x)[0] for x in candidates]))
-            _, k = least_between(
-                lambda x: linear_part(x)[0],
-                candidates[max(near - 1, 0)],
-                candidates[min(near + 1, 199)],
-            )
-        a, b, *_ = (*linear_part(k)[1], math.nan)
-        escape = EscapeLaw(law, (float(a), float(b), float(k)), 0.0, margins, times)
-        errors = np.abs(escape.predict(margins[left_out]) / times[left_out] - 1)
-        return escape._replace(left_out_error=float(errors.max()))
-
-    laws: list[Law] = ["constant", "logarithmic", "linear"]
-    for law in laws:
-        escape = fit(law)
-        if escape.left_out_error <= _LAW_TOLERANCE:
-            return escape
-    return min(
-        (fit(law) for law in (*laws, "power", "exponential")),
-        key=lambda escape: escape.left_out_error,
+def _law(margins: np.ndarray, times: np.ndarray, never_from: float) -> EscapeLaw:
+    """The simplest law of the largest margins with a time, and another one of those before."""
+    no_law = EscapeLaw(
+        "never" if never_from < math.inf else "none",
+        (math.nan,) * 3,
+        0.0,
+        margins,
+        times,
+        never_from=never_from,
     )
+    known = np.flatnonzero(np.isfinite(times) & (times > 0))
+    if len(known) < _FEWEST_MARGINS:
+        return no_law
+    late = known[margins[known] >= _FIRST_MARGIN]
+    every = late if len(late) >= _FEWEST_MARGINS else known
+    fits = [(every, _LAWS[:3], _LAW_TOLERANCE), (every, _LAWS[:3], _ROUGH_LAW_TOLERANCE)]
+    fits.append((every, _LAWS, _LAW_TOLERANCE))
+    beginnings = range(2, len(every) - _FEWEST_MARGINS + 1, 2)
+    fits += [(every[start:], _LAWS, _LAW_TOLERANCE) for start in beginnings]
+    for chosen, laws, tolerance in fits:
+        found = _fit(margins[chosen], times[chosen], laws, tolerance)
+        if found is not None:
+            break
+    else:
+        chosen, found = every[:0], ("none", no_law.coefficients, 0.0)
+    law, coefficients, error = found
+    escape = no_law._replace(
+        law=law,
+        coefficients=coefficients,
+        left_out_error=error,
+        holds_from=float(margins[chosen[0]]) if 0 < len(chosen) < len(every) else _FIRST_MARGIN,
+    )
+    rest = every[: len(every) - len(chosen)]
+    for end in range(len(rest), _FEWEST_MARGINS - 1, -1):
+        earlier = _fit(margins[rest[:end]], times[rest[:end]], _LAWS[:3], _ROUGH_LAW_TOLERANCE)
+        if earlier is not None and earlier[0] != law:
+            part = rest[:end]
+            before = EscapeLaw(*earlier, margins[part], times[part])
+            return escape._replace(before=before)
+    return escape
+
+
+_Fit = tuple[Law, tuple[float, float, float], float]
+
+
+def _fit(
+    margins: np.ndarray, times: np.ndarray, laws: Sequence[Law], tolerance: float
+) -> _Fit | None:
+    """The simplest law that is fitted to every other margin and right at all."""
+    fitted = np.arange(len(margins)) % 2 == 0
+    fitted[-1] = True
+    found = []
+    for law in laws:
+        coefficients = _coefficients(law, margins[fitted], times[fitted])
+        errors = np.abs(EscapeLaw(law, coefficients, 0.0, margins, times).predict(margins) / times - 1)
+        if errors.max() <= tolerance:
+            found.append((law, coefficients, float(errors[~fitted].max())))
+            if law in _LAWS[:3]:
+                break
+    return min(found, key=lambda one: one[2], default=None)
+
+
+def _coefficients(law: Law, m: np.ndarray, t: np.ndarray) -> tuple[float, float, float]:
+    """(a, b, k) with the least squares of the relative errors."""
+    furthest = float(m[-1])
+
+    def linear_part(k: float) -> tuple[float, np.ndarray]:
+        if law == "exponential":  # a large number of k m is no number
+            shape = np.exp(k * (m - furthest))
+        else:
+            shape = _FORMS[law].shape(m / furthest if law == "power" else m, k)
+        columns = np.stack([np.ones_like(m), shape], -1)[:, : 1 if law == "constant" else 2]
+        scaled = columns / t[:, None]
+        sizes = np.abs(scaled).max(0)
+        solution = np.linalg.lstsq(scaled / sizes, np.ones_like(m), rcond=None)[0] / sizes
+        return float(np.square(scaled @ solution - 1).sum()), solution
+
+    k = math.nan
+    if law in ("power", "exponential"):
+        low, high = (0.02, 50.0) if law == "power" else (0.02 / furthest, 700 / furthest)
+        exponents = np.geomspace(low, high, 120)
+        near = int(np.argmin([linear_part(x)[0] for x in exponents]))
+        bounds = exponents[max(near - 1, 0)], exponents[min(near + 1, 119)]
+        _, k = least_between(lambda x: linear_part(x)[0], *bounds)
+    a, b, *_ = (*linear_part(k)[1], math.nan)
+    with np.errstate(under="ignore"):
+        scale = {"exponential": math.exp(-k * furthest), "power": furthest**-k}.get(law, 1.0)
+    a = 0.0 if law != "constant" and abs(a) < 1e-5 * t.min() else float(a)
+    return a, float(b * scale), float(k)

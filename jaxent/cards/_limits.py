@@ -1,8 +1,8 @@
-"""Limits at infinity, from values along rays at distances that double; and extremes over all logits."""
+"""Limits at infinity, from values along rays; and extremes over all logits."""
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -134,12 +134,16 @@ def extreme(
     for values in on_rays.T:
         end, used = limit(values, max(1e-13, 1e-4 * subject.rounding))
         far.append((float(np.nanmin(np.append(values[:used], end))), end))
+    nearby = at * (1 + 1e-12 * subject.random.standard_normal([8, subject.num_classes]))
+    scatter = np.abs(downhill(nearby)[0] - best).max() if math.isfinite(best) else 0.0
+    best = best if abs(best) > 4 * scatter else 0.0  # nothing but rounding
     nearest = min(range(len(far)), key=lambda ray: far[ray][0])
     lowest, end = far[nearest]
-    if lowest < best - 1e-15 * abs(best):
-        value = -sign * (end if math.isnan(end) else lowest)
-        return Extreme(value + 0.0, 1e6 * rays[nearest], False)
-    return Extreme(-sign * best + 0.0, at, True)
+    undecided = math.isnan(end)
+    noise = max(4 * scatter, 1e-15 * float(np.nanmax(np.abs(on_rays[0]))))
+    if lowest < best - (1e-6 * max(1.0, abs(best)) if undecided else noise):
+        return Extreme(-sign * (math.nan if undecided else lowest), 1e6 * rays[nearest], False)
+    return Extreme(-sign * best, at, True)
 
 
 def _first(pair: tuple[float, np.ndarray]) -> float:
@@ -165,3 +169,105 @@ def _compass(
         else:
             step /= 2
     return best, at
+
+
+Kind = Literal["zero", "exponential", "power", "fades", "constant", "grows", "unknown"]
+
+
+class Tail(NamedTuple):
+    """How a gradient norm behaves far out on a ray.
+
+    Attributes:
+        kind: "zero": exactly 0 from `start` on, after a jump; "exponential": fades like e⁻ᵏᵐ;
+            "power": fades like m⁻ᵏ; "fades": to 0, in another way; "constant": tends to `end`;
+            "grows": without end; "unknown".
+        rate: k; NaN where there is none.
+        start: the distance from which the norm is 0; ∞ if there is none.
+        end: the limit of the norm.
+    """
+
+    kind: Kind
+    rate: float
+    start: float
+    end: float
+
+    @property
+    def vanishes(self) -> bool:
+        return self.kind in ("zero", "exponential", "power", "fades")
+
+    def in_words(self) -> str:
+        """In the words of a table, m the distance."""
+        rate = f"{self.rate:.3g}"
+        power = "" if rate == "1" else f"^{rate}"
+        return {
+            "zero": f"exactly 0 from {self.start:.4g} on",
+            "exponential": f"fades like exp(−{'' if rate == '1' else f'{rate} '}m)",
+            "power": f"fades like 1/m{power}",
+            "fades": "fades",
+            "constant": f"tends to {self.end:.4g}",
+            "grows": "grows without end",
+            "unknown": "unknown",
+        }[self.kind]
+
+
+FARTHEST = 300.0
+"""How far behind a truth is looked at, in logits: e⁻³⁰⁰ is 1e-130, and still a number."""
+
+
+def tail(norms: Callable[[np.ndarray], np.ndarray]) -> Tail:
+    """How a gradient norm, a function of distances [N], behaves far out."""
+    near = np.linspace(0.0, FARTHEST, 1201)
+    sizes = norms(near)
+    largest = float(np.nanmax(sizes))
+    if sizes[-1] == 0:
+        start, before = zero_from(norms, near, sizes)
+        if before is None or before > 1e-12 * largest:
+            return Tail("zero", math.nan, start, 0.0)
+    far = norms(DISTANCES)
+    end, used = limit(far)
+    if math.isinf(end):
+        return Tail("grows", math.nan, math.inf, math.inf)
+    if end > 1e-9 * largest:
+        return Tail("constant", math.nan, math.inf, end)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logarithms = np.log(sizes)
+        # a rounding error makes the curve rough
+        smooth = np.append(np.abs(np.diff(logarithms, 2)) < 0.1, False)
+    breaks = np.flatnonzero(~smooth)
+    lengths = np.diff(breaks, prepend=-1)
+    last = int(breaks[lengths.argmax()])
+    first = last - int(lengths.max()) + 1
+    middle = (first + last) // 2
+    slopes = [
+        -(logarithms[at + 1] - logarithms[at - 1]) / (near[at + 1] - near[at - 1])
+        for at in (last - 1, middle)
+        if at > first
+    ]
+    if len(slopes) == 2 and min(slopes) > 0:
+        late, early = slopes
+        if abs(late - early) <= 0.15 * late:
+            return Tail("exponential", float(late), math.inf, 0.0)
+        powers = late * near[last - 1], early * near[middle]
+        if abs(powers[0] - powers[1]) <= 0.15 * powers[0]:
+            doublings = np.log2(far[used - 1 - _WINDOW] / far[used - 1]) / _WINDOW
+            return Tail("power", float(doublings), math.inf, 0.0)
+    if math.isnan(end) and not sizes[-1] < 0.9 * sizes[len(sizes) // 2]:
+        return Tail("unknown", math.nan, math.inf, end)
+    return Tail("fades", math.nan, math.inf, 0.0)
+
+
+def zero_from(
+    norms: Callable[[np.ndarray], np.ndarray], distances: np.ndarray, sizes: np.ndarray
+) -> tuple[float, float | None]:
+    """From where on norms are 0 whose last is 0, and the norm before; None if all are 0."""
+    nonzero = np.flatnonzero(sizes != 0)
+    if not len(nonzero):
+        return float(distances[0]), None
+    below, above = distances[nonzero[-1]], distances[nonzero[-1] + 1]
+    before = float(sizes[nonzero[-1]])
+    for _ in range(5):
+        between = np.linspace(below, above, 17)
+        found = norms(between)
+        at = min(int(np.flatnonzero(found != 0).max(initial=0)), 15)
+        below, above, before = between[at], between[at + 1], float(found[at])
+    return float(above), before

@@ -67,6 +67,15 @@ class Subject:
     def rounding(self) -> float:
         return max(1e-9, 8 * float(jax.numpy.finfo(self.precision).eps))
 
+    def gradients_in(self, dtype: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        """Gradients of many examples that are rounded to a dtype first, as `evaluate` takes them."""
+
+        def gradients(logits: jax.Array, targets: jax.Array) -> jax.Array:
+            low = logits.astype(dtype), targets.astype(dtype)
+            return of_each_example(jax.grad, self.loss, *low).astype(logits.dtype)
+
+        return in_blocks(gradients, self.num_classes)
+
     # Where the loss is evaluated
 
     def within(self, logits: np.ndarray) -> np.ndarray:
@@ -151,6 +160,15 @@ class Subject:
         if not np.isfinite(values).all(-1).any():
             raise ValueError("The loss is not finite at any of the logits at which it was tried.")
         return values
+
+    @cached_property
+    def gradient_scale(self) -> float:
+        """The largest gradient norm at logits near 0: a gradient of 1e-15 of it is a rounding."""
+        logits = np.random.default_rng(self.seed).standard_normal([8, self.num_classes])
+        norms = [
+            norm(self.evaluate(logits, one_hot)[1]) for one_hot in np.eye(self.num_classes)[:8]
+        ]
+        return float(np.nanmax(norms))
 
     def values_of_all_labels(self, logits: np.ndarray) -> np.ndarray:
         """loss(z, e_y) for all y, [N, C]."""
@@ -251,3 +269,10 @@ def least_between(function: Callable[[float], Any], low: float, high: float) -> 
 def softmax(logits: np.ndarray) -> np.ndarray:
     e = np.exp(logits - logits.max(-1, keepdims=True))
     return e / e.sum(-1, keepdims=True)
+
+
+def norm(vectors: np.ndarray) -> np.ndarray:
+    """‖v‖₂ of the last axis. NumPy's own squares lose vectors below 1e-162."""
+    largest = np.abs(vectors).max(-1, keepdims=True)
+    scale = np.where((largest > 0) & (largest < np.inf), largest, 1.0)
+    return scale[..., 0] * np.linalg.norm(vectors / scale, axis=-1)
