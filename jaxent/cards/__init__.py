@@ -32,6 +32,7 @@ from jaxent.cards import (
     _precision,
     _properness,
     _push,
+    _warnings,
 )
 from jaxent.cards._curvature import Curvature
 from jaxent.cards._derivatives import Derivatives
@@ -43,6 +44,7 @@ from jaxent.cards._noise import Noise
 from jaxent.cards._precision import Precisions
 from jaxent.cards._properness import Properness
 from jaxent.cards._push import Push
+from jaxent.cards._warnings import Warnings
 
 
 class LossCard(NamedTuple):

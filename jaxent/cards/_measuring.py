@@ -76,6 +76,11 @@ class Subject:
 
         return in_blocks(gradients, self.num_classes)
 
+    @property
+    def many_classes(self) -> bool:
+        """So many that the points of a search have three different logits."""
+        return self.num_classes >= _MANY_CLASSES
+
     # Where the loss is evaluated
 
     def within(self, logits: np.ndarray) -> np.ndarray:
@@ -244,7 +249,9 @@ def _over_the_simplex(num_classes: int, random: np.random.Generator) -> np.ndarr
 
 
 def local_minimum(
-    value_and_gradient: Callable[[np.ndarray], tuple[float, np.ndarray]], start: np.ndarray
+    value_and_gradient: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    start: np.ndarray,
+    largest: float = LARGEST_GAP,
 ) -> tuple[float, np.ndarray]:
     """A local minimum among logits that are not endlessly far apart, and where it is."""
     found = minimize(
@@ -252,7 +259,7 @@ def local_minimum(
         start,
         jac=True,
         method="L-BFGS-B",
-        bounds=[(-LARGEST_GAP, LARGEST_GAP)] * len(start),
+        bounds=[(-largest, largest)] * len(start),
         options={"ftol": 1e-15, "gtol": 1e-9, "maxiter": 200},
     )
     return float(found.fun), found.x

@@ -1,8 +1,8 @@
-"""Whether the expected loss is least where Q is P."""
+"""Whether the expected loss tells P, and through which link."""
 
 import math
-from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -10,100 +10,193 @@ from jaxtyping import Float
 from jaxent._words import distribution, short
 from jaxent.cards._measuring import LARGEST_GAP, Subject, least_between, local_minimum, softmax
 
+# A minimum of rounded values is found to about the root of their rounding.
+_SAME_LINK = 1e-3
+_SAME_NUMBER = 1e-3
+_FARTHEST_MINIMUM = 1e3
+
 
 class Properness(NamedTuple):
-    """Whether the expected loss Σ_y p_y loss(z, e_y) is least where Q is P.
+    """Whether the expected loss Σ_y p_y loss(z, e_y) is least at logits that tell P.
 
     Attributes:
-        proper: no logits have a smaller expected loss than those of P itself.
-        strict: and no others have the same.
-        link: how logits stand for a distribution: "softmax", or "identity" (Q = z) for a loss
-            that a shift common to all the logits changes.
-        worst_excess: the expected loss at Q = P less the least one, at the worst P that was tried.
+        proper: no logits have a smaller expected loss than those that stand for P by the link.
+        strict: and no others have the same. (If the loss ignores a shift of all logits, logits
+            that differ by a shift are the same.)
+        link: how logits stand for a distribution. It is found from the minimisers: "softmax", if
+            they are z = log p; "softmax(z/2)" or the like for z = 2 log p; "softmax with offsets"
+            for z = log p + c, c a number for each class; "identity" for z = p; "sparsemax" for z = p
+            up to a shift; "affine" for z = a p + b; "sigmoid" for zᵢ = log(pᵢ/(1 − pᵢ));
+            "another" if z is another function of P, and P is one of z; "none" if different P
+            share their minimisers, or have none.
+        worst_excess: the expected loss where softmax(z) = P (z = p for the links "identity" and
+            "affine") less the least one, at the worst P that was tried.
         target: that P, [C].
         minimizer: the logits with the least expected loss for that P, [C].
-        minimizer_q: the same through the link, [C].
+        minimizer_q: the same as a distribution, softmax(z); z itself for the links "identity" and
+            "affine", [C].
+        directions: in how many directions the logits are felt, C for a loss that feels all.
     """
 
     proper: bool
     strict: bool
-    link: Literal["softmax", "identity"]
+    link: str
     worst_excess: float
     target: Float[np.ndarray, " classes"]
     minimizer: Float[np.ndarray, " classes"]
     minimizer_q: Float[np.ndarray, " classes"]
+    directions: int
 
     def long_words(self, alike: bool) -> dict[str, str]:
+        least = (
+            f"at P = {distribution(self.target)} least at softmax(z) = "
+            f"{distribution(self.minimizer_q)}"
+        )
         if self.proper:
-            proper = "strictly" if self.strict else "yes, not strictly"
+            proper = "strictly" if self.strict else "yes, with more logits than one for a P"
+            link = self.link
+            if link not in ("softmax", "identity", "affine", "sigmoid"):
+                link += f"; softmax(z) is not P: {least}"
         else:
-            proper = (
-                f"no: at P = {distribution(self.target)} "
-                f"least at {'Q' if self.link == 'softmax' else 'z'} = "
-                f"{distribution(self.minimizer_q)}"
-            )
-        return {"proper": proper, "link": self.link}
+            few = self.directions < len(self.target) - 1
+            ignored = f"no: it feels the logits in {self.directions} of {len(self.target)} directions"
+            proper, link = ignored if few else f"no: {least}", self.link
+        return {"proper": proper, "link": link}
 
     def short_words(self) -> dict[str, str]:
         if not self.proper:
             return {"proper": f"no, by {short(self.worst_excess)}"}
-        link = {"softmax": "q = softmax(z)", "identity": "q = z"}[self.link]
+        link = {"softmax": "q = softmax(z)", "identity": "q = z"}.get(self.link, self.link)
+        link = {"another": "its own link"}.get(link, link)
         return {"proper": f"{'strictly' if self.strict else 'yes'}, {link}"}
 
 
 def measure(subject: Subject, earlier: Mapping[str, Any]) -> Properness:
-    """The expected loss is linear in P, so its values at all the points serve for every P."""
-    evaluate, num_classes, rounding = subject.evaluate, subject.num_classes, subject.rounding
-    usable = np.isfinite(subject.values).all(-1)
-    points, values = subject.places[usable], subject.values[usable]
-    nearby = max(1e-3, math.sqrt(rounding))  # a minimum is as flat as its values are rounded
+    num_classes, rounding = subject.num_classes, subject.rounding
+    groups = np.eye(num_classes) if not subject.many_classes else subject.groups[-1]
+    members = groups.sum(-1)
+    labels = groups.argmax(-1)  # one of each group speaks for all
+    one_hots = np.eye(num_classes)[labels]
+    few = len(groups)
     # P itself is kept away from the edges, where its logits have no end.
-    targets = (
-        0.97 * subject.random.dirichlet(np.ones(num_classes), max(4, 72 // num_classes))
-        + 0.03 / num_classes
+    targets = 0.97 * subject.random.dirichlet(np.ones(few), max(4, 36 // few)) + 0.03 / few
+
+    def expected(u: np.ndarray, p: np.ndarray) -> tuple[float, np.ndarray]:
+        losses, gradients = subject.evaluate(u @ groups, one_hots)
+        return float(p @ losses), groups @ (p @ gradients)
+
+    starts, start_values = np.zeros([1, few]), np.full([1, few], math.nan)
+    if not subject.many_classes:
+        usable = np.isfinite(subject.values).all(-1)
+        starts, start_values = subject.places[usable], subject.values[usable]
+    minima, strict, finite, excesses, at_p = [], True, True, [], []
+    for p in targets:
+        logarithms = np.log(p / members) - np.log(p / members).mean()
+        if subject.reads_raw_logits:  # of all that have this softmax, the best
+            _, offset = least_between(
+                lambda by, p=p, z=logarithms: expected(z + by, p)[0], -LARGEST_GAP, LARGEST_GAP
+            )
+            logarithms = logarithms + offset
+        value_at_p = expected(logarithms, p)[0]
+        found = [
+            local_minimum(lambda u, p=p: expected(u, p), start, _FARTHEST_MINIMUM)
+            for start in (logarithms, starts[np.nan_to_num(start_values @ p).argmin()])
+        ]
+        least = min(value_at_p, *(value for value, _ in found))
+        allowed = rounding * max(1, abs(least))
+        where = min(
+            (u for value, u in [(value_at_p, logarithms), *found] if value <= least + allowed),
+            key=lambda u: np.abs(_normal(u, subject)).max(),
+        )
+        others = [_normal(u, subject) for value, u in found if value <= least + allowed]
+        apart = max((np.abs(u - _normal(where, subject)).max() for u in others), default=0.0)
+        strict &= apart <= max(1e-3, 3 * math.sqrt(rounding)) * max(1, np.abs(where).max())
+        farther = expected(2 * where, p)[0]
+        finite &= not farther <= least + 1e-12 * abs(least) or not np.abs(where).max() > 5
+        if expected(1e3 * where, p)[0] < least - 1e-6 * abs(least):
+            least = -math.inf
+        minima.append(_normal(where, subject))
+        excesses.append((value_at_p - least, allowed))
+        at_p.append(logarithms)
+    z, p = np.array(minima), targets
+    shares = p / members
+    directions = _directions_felt(subject)
+    enough = directions >= num_classes - 1
+    for_softmax = all(excess <= allowed for excess, allowed in excesses)
+    told = enough and finite and _is_one_to_one(z, shares)
+    link = _link(z, shares, subject) if told else "none"
+    if for_softmax and enough:
+        link = "softmax"
+    worst = int(np.argmax([excess for excess, _ in excesses]))
+    excess = excesses[worst][0]
+    minimizer = z[worst] @ groups
+    if link in ("identity", "affine"):
+        excess = expected(shares[worst], p[worst])[0] - expected(z[worst], p[worst])[0]
+    return Properness(
+        proper=link != "none",
+        strict=link != "none" and strict and finite,
+        link=link,
+        worst_excess=excess,
+        target=shares[worst] @ groups,
+        minimizer=minimizer,
+        minimizer_q=minimizer if link in ("identity", "affine") else softmax(minimizer),
+        directions=directions,
     )
 
-    def judged(link: Literal["softmax", "identity"]) -> Properness:
-        through_link = softmax if link == "softmax" else np.asarray
-        worst = None
-        proper = strict = True
-        for p in targets:
 
-            def expected(z: np.ndarray, p: np.ndarray = p) -> tuple[float, np.ndarray]:
-                losses, gradients = evaluate(z, np.eye(num_classes))
-                return float(p @ losses), p @ gradients
+def _normal(u: np.ndarray, subject: Subject) -> np.ndarray:
+    """Logits of a loss that ignores their common shift, with the mean 0."""
+    return u if subject.reads_raw_logits else u - u.mean()
 
-            at_p = np.log(p) - np.log(p).mean() if link == "softmax" else p
-            if (
-                link == "softmax" and not earlier["invariance"].shift
-            ):  # of all that have this softmax, the best
-                _, offset = least_between(
-                    lambda by, expected=expected, at_p=at_p: expected(at_p + by)[0],
-                    -LARGEST_GAP,
-                    LARGEST_GAP,
-                )
-                at_p = at_p + offset
-            value_at_p, _ = expected(at_p)
-            from_afar = local_minimum(expected, points[np.argmin(values @ p)])
-            from_p = local_minimum(expected, at_p)
-            candidates = [(value_at_p, at_p), from_p, from_afar]
-            least, minimizer = min(candidates, key=lambda pair: pair[0])
-            if expected(1e3 * minimizer)[0] < least - 1e-6 * abs(least):
-                least = -math.inf
-            excess = value_at_p - least
-            allowed = rounding * max(1, abs(value_at_p))
-            proper &= excess <= allowed
-            elsewhere = np.abs(through_link(from_afar[1]) - p).max() > nearby
-            strict &= not (elsewhere and from_afar[0] <= value_at_p + allowed)
-            if worst is None or excess > worst[0]:
-                worst = excess, p, minimizer, through_link(minimizer)
-        assert worst is not None
-        return Properness(proper, proper and strict, link, *worst)
 
-    if earlier["invariance"].shift:
-        return judged("softmax")
-    by_identity = judged("identity")
-    if by_identity.proper:
-        return by_identity
-    by_softmax = judged("softmax")
-    return by_softmax if by_softmax.proper else by_identity
+def _directions_felt(subject: Subject) -> int:
+    """The rank of the gradients at many places."""
+    if subject.many_classes:
+        return subject.num_classes - (not subject.reads_raw_logits)
+    gradients = np.concatenate(
+        [subject.evaluate(subject.places[::8], one_hot)[1] for one_hot in np.eye(subject.num_classes)]
+    )
+    gradients = gradients[np.isfinite(gradients).all(-1)]
+    sizes = np.linalg.svd(gradients, compute_uv=False)
+    return int((sizes > 1e-9 * max(sizes[0], 1e-300)).sum()) if sizes[0] > 0 else 0
+
+
+def _is_one_to_one(z: np.ndarray, p: np.ndarray) -> bool:
+    """Whether no two different P have nearly the same logits."""
+    pairs = np.triu_indices(len(p), 1)
+    apart = [np.linalg.norm(x[pairs[0]] - x[pairs[1]], axis=-1) for x in (z, p)]
+    ratios = apart[0] / apart[1]
+    return bool(ratios.min() > 1e-3 * np.median(ratios))
+
+
+def _link(z: np.ndarray, p: np.ndarray, subject: Subject) -> str:
+    """The name of the function that leads from P to the minimisers."""
+    links: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "softmax": np.log,
+        "identity": lambda p: p,
+        "sigmoid": lambda p: np.log(p / (1 - p)),
+    }
+    same = max(_SAME_LINK, 30 * math.sqrt(subject.rounding)) * np.abs(z).max()
+    for name, function in links.items():
+        x = function(p)
+        x = x if subject.reads_raw_logits else x - x.mean(-1, keepdims=True)
+        slope = np.sum((x - x.mean(0)) * (z - z.mean(0))) / np.sum(np.square(x - x.mean(0)))
+        offsets = (z - slope * x).mean(0)
+        if np.abs(z - slope * x - offsets).max() > same:
+            continue
+        without_offsets = np.abs(offsets).max() <= max(same, _SAME_NUMBER)
+        unscaled = abs(slope - 1) <= _SAME_NUMBER
+        if name == "identity":
+            if not subject.reads_raw_logits and unscaled and without_offsets:
+                return "sparsemax"
+            return "identity" if unscaled and without_offsets else "affine"
+        scaled = name if unscaled else f"{name}({_scaled(slope)})"
+        return scaled if without_offsets else f"{scaled} with offsets"
+    return "another"
+
+
+def _scaled(slope: float) -> str:
+    if abs(slope) >= 1 or abs(1 / slope - round(1 / slope)) > 1e-2:
+        whole = f"{slope:.3g}"
+        return f"z/{whole}" if abs(slope) >= 1 and slope == round(slope, 2) else f"{1 / slope:.3g} z"
+    return f"{round(1 / slope)} z"
