@@ -71,12 +71,12 @@ class LossCard(NamedTuple):
 # In the order in which they are measured, as each draws its random points after those before.
 _MEASUREMENTS = {
     "invariance": _invariance.measure,
+    "derivatives": _derivatives.measure,
     "properness": _properness.measure,
     "noise": _noise.measure,
     "curvature": _curvature.measure,
     "push": _push.measure,
     "escape": _escape.measure,
-    "derivatives": _derivatives.measure,
 }
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 
 from jaxent._examples import Loss, jit_quickly, of_each_example, precision_of
+from jaxent.curvature import hessian
 
 LARGEST_GAP = 30.0
 """A supremum is searched over gaps between logits of at most this many: no limit is reached."""
@@ -25,8 +26,10 @@ class Subject:
     Attributes:
         loss: `loss(logits, targets)` of one example, [C] and [C], a scalar.
         num_classes: C.
+        seed: of the random points.
         random: draws the points of all facts, one after the other.
         evaluate: values and gradients of many examples.
+        hessians: their Hessians by autodiff, [N, C, C].
         precision: the coarsest dtype that the loss rounds to on its way.
         rounding: how far two values near 1 may differ and still be the same.
     """
@@ -34,10 +37,12 @@ class Subject:
     def __init__(self, loss: Loss, num_classes: int, seed: int):
         self.loss = loss
         self.num_classes = num_classes
+        self.seed = seed
         self.random = np.random.default_rng(seed)
         self.evaluate: Evaluate = in_blocks(
             partial(of_each_example, jax.value_and_grad, loss), num_classes
         )
+        self.hessians = in_blocks(partial(hessian, loss), num_classes, num_classes)
 
     @cached_property
     def precision(self) -> np.dtype:
