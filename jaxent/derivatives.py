@@ -19,14 +19,19 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float, Integer
 
-from jaxent._differences import central_differences, first, noise_of_values, samples
+from jaxent._differences import (
+    central_differences,
+    first,
+    noise_of_values,
+    rounding,
+    samples,
+)
 from jaxent._examples import (
     Loss,
     as_examples,
     forward_mode,
     of_each_example,
     over_leading_axes,
-    precision_of,
     readings,
 )
 
@@ -89,9 +94,10 @@ def check_derivatives(
     to be right, and a difference that is no more than the `uncertainty` says nothing. Within
     0.0005 of a kink of the loss nothing agrees.
 
-    Rounding is measured, in the values and in the reverse-mode gradient: differences of high order
-    at the smallest steps leave nothing else. So it does not matter how a loss is written. The
-    value of logsumexp(z) − p·z is a small difference of large numbers; its noise says so.
+    Rounding is measured, in the values and in the reverse-mode gradient: by differences of high
+    order at the smallest steps, and by the same program with every operation off by up to one unit
+    in the last place. So it does not matter how a loss is written. The value of logsumexp(z) − p·z
+    is a small difference of large numbers; its noise says so.
 
     Args:
         loss: `loss(logits, targets)` of one example, [C] and [C], a scalar. A loss that rounds to
@@ -140,11 +146,9 @@ def check_derivatives(
     with jax.enable_x64(True):
         logits, targets = as_examples(logits, targets)
         logits, targets = logits.astype(jnp.float64), targets.astype(jnp.float64)
-        centre, reverse, forward, around, gradient_noise = _witnesses(loss, logits, targets)
-        rounding_unit = float(jnp.finfo(precision_of(loss, logits.shape[-1])).eps)
-        of_values = noise_of_values(around, centre, rounding_unit)
+        reverse, forward, around, of_values, of_gradients = _witnesses(loss, logits, targets)
         finite_difference, step, uncertainty = _against_values(
-            reverse, around, of_values, gradient_noise
+            reverse, around, of_values, of_gradients
         )
         check = DerivativeCheck(
             gradient=reverse,
@@ -266,16 +270,18 @@ def _unstopped(part: Any) -> Any:
 
 def _witnesses(
     loss: Loss, logits: Array, targets: Array
-) -> tuple[Array, Array, Array | None, Array, Array]:
-    """(values, by reverse mode, by forward mode, values around, noise of gradients around)."""
+) -> tuple[Array, Array | None, Array, Array, Array]:
+    """(by reverse mode, by forward mode, values around, noise of these, noise of gradients)."""
 
     @jax.jit
-    def witnesses(logits: Array) -> tuple[Array, Array, Array | None, Array, Array]:
+    def witnesses(logits: Array) -> tuple[Array, Array | None, Array, Array, Array]:
         # The targets are closed over: a loss may look at those of a single example.
         centre, reverse = of_each_example(jax.value_and_grad, loss, logits, targets)
         forward = of_each_example(_forward, loss, logits, targets)
-        around, gradient_noise = of_each_example(samples, loss, logits, targets)
-        return centre, reverse, forward, around, gradient_noise
+        around, of_gradients = of_each_example(samples, loss, logits, targets)
+        least, least_of_gradients = of_each_example(rounding, loss, logits, targets)
+        of_values = noise_of_values(around, centre, least)
+        return reverse, forward, around, of_values, jnp.maximum(of_gradients, least_of_gradients)
 
     return witnesses(logits)
 
@@ -292,7 +298,7 @@ def _against_values(
     """(the largest difference from central differences, their step there, the uncertainty)."""
     central, steps, uncertainties = central_differences(around, of_values)
     difference = _largest_difference(reverse, central)
-    uncertainty = jnp.max(uncertainties) + 4 * jnp.max(of_gradients)
+    uncertainty = jnp.max(uncertainties) + 16 * jnp.max(of_gradients)
     return difference, steps[difference.entry], uncertainty
 
 

@@ -86,12 +86,21 @@ SQUASHINGS: dict[str, Callable[[Array], Array]] = {
 
 
 def _composed(base: Loss, squash: Callable[[Array], Array], scale: float, shift: float) -> Loss:
-    return lambda z, p: squash(base(scale * z + shift, p))
+    def composed(z: Array, p: Array) -> Array:
+        value = base(scale * z + shift, p)
+        return squash(value) + 0 * value  # a squashed infinity is no value
+
+    return composed
 
 
 def _with_jvp(loss: Loss) -> Loss:
     ruled = jax.custom_jvp(loss)
-    ruled.defjvp(lambda primals, tangents: jax.jvp(loss, primals, tangents))
+
+    @ruled.defjvp
+    def rule(primals: Any, tangents: Any) -> tuple[Array, Array]:
+        (z, p), (moved, _) = primals, tangents
+        return jax.jvp(lambda z: loss(z, p), (z,), (moved,))
+
     return ruled
 
 

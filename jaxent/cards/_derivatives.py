@@ -6,12 +6,17 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from jaxent._differences import central_differences, distances, noise, noise_of_values
+from jaxent._differences import (
+    central_differences,
+    distances,
+    noise,
+    noise_of_values,
+    rounding,
+)
 from jaxent._examples import Loss, forward_mode, of_each_example
 from jaxent._words import short
 from jaxent.cards._measuring import Subject, in_blocks
@@ -107,19 +112,20 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Derivatives:
     )
     values = values.reshape(around.shape[:-1])
     gradients = np.moveaxis(gradients.reshape(around.shape), -1, 2)  # [point, shifted, entry, …]
-    unit = float(jnp.finfo(subject.precision).eps)
+    of_rounding = in_blocks(partial(of_each_example, rounding, subject.loss), num_classes, 16)
+    least, least_of_gradients = of_rounding(logits, targets)
     central, _, uncertain = map(
-        np.asarray, central_differences(values, noise_of_values(values, centre, unit))
+        np.asarray, central_differences(values, noise_of_values(values, centre, least))
     )
     of_gradients = noise(gradients, np.repeat(reverse[:, None], num_classes, axis=1))
-    of_gradients = np.asarray(of_gradients).max((-2, -1))
+    of_gradients = np.maximum(of_gradients, least_of_gradients[:, None]).max((-2, -1))
 
     def off_by(*others: np.ndarray | None) -> list[np.ndarray]:
         return [np.abs(reverse - other).max(-1) for other in others if other is not None]
 
     forward = _by_forward_mode(subject, logits, targets)
     off = off_by(central, forward)
-    uncertainty = uncertain.max(-1) + 4 * of_gradients
+    uncertainty = uncertain.max(-1) + 16 * of_gradients
     right, _, worst = verdict(reverse, off, uncertainty, subject.precision)
     stopped = False
     if not right:
