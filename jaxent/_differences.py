@@ -106,9 +106,9 @@ def noise_of_values(around: Array, centre: Array, least: Array) -> Array:
 def rounding(value: Loss) -> Callable[[Array, Array], tuple[Array, Array]]:
     """The rounding errors of a value and of its gradient by reverse mode.
 
-    Every operation of the program that rounds is made to err by −1, 0 or 1 unit in the last place
-    of its result, as the bits of the result have it. The change of the results is what rounding
-    does to them. Lost digits show, even where neighbouring points lose them alike.
+    Every operation of the program that rounds is made to err by one unit in the last place of its
+    result, up or down at random. The change of the results is what rounding does to them. Lost
+    digits show, even where neighbouring points lose them alike.
 
     Args:
         value: a loss of one example.
@@ -128,34 +128,40 @@ def rounding(value: Loss) -> Callable[[Array, Array], tuple[Array, Array]]:
             return jnp.asarray(value_there), gradient
 
         program = jax.make_jaxpr(plain)(z)
-        moves = np.random.default_rng(0).integers(-9, 10, [8, z.size]) * 2.0**-30
-        moves[0] = 0
-        points = z + jnp.asarray(moves, z.dtype)
+        random = np.random.default_rng(0)
+        points = z + jnp.asarray(random.integers(-9, 10, [16, z.size]) * 2.0**-30, z.dtype)
+        seeds = jnp.asarray(random.integers(0, 2**32, 16), jnp.uint32)
 
-        def change(z: Array) -> tuple[Array, Array]:
-            erring = _run_erring(program.jaxpr, program.consts, z)
+        def change(z: Array, seed: Array) -> tuple[Array, Array]:
+            erring = _run_erring(program.jaxpr, program.consts, seed, z)
             return jax.tree.map(lambda a, b: jnp.abs(a - b), plain(z), tuple(erring))
 
         def largest(changes: Array) -> Array:
             return jnp.max(jnp.where(jnp.isfinite(changes), changes, 0.0), axis=0)
 
-        return jax.tree.map(largest, jax.vmap(change)(points))
+        return jax.tree.map(largest, jax.vmap(change)(points, seeds))
 
     return errors
 
 
-# What returns one of its operands, or part of one, or runs a program of its own.
+# What returns one of its operands, or part of one.
 _EXACT = set(
-    "abs argsort broadcast_in_dim ceil clamp concatenate cond copy copy_p custom_jvp_call "
-    "custom_vjp_call custom_vjp_call_jaxpr closed_call checkpoint device_put dynamic_slice "
-    "dynamic_update_slice expand_dims floor gather imag iota is_finite jit max min name neg "
-    "optimization_barrier pad pjit real reduce_max reduce_min remat remat2 reshape rev round scan "
-    "scatter select_and_gather_add select_n sign slice sort split squeeze stop_gradient transpose "
-    "while".split()
+    "abs broadcast_in_dim ceil clamp concatenate copy copy_p device_put dynamic_slice "
+    "dynamic_update_slice expand_dims floor gather imag iota max min name neg "
+    "optimization_barrier pad real reduce_max reduce_min reshape rev round scatter select_n sign "
+    "slice sort split squeeze stop_gradient transpose".split()
 )
+# What runs a program of its own, once or in a way of its own.
+_CALLS = set(
+    "checkpoint closed_call core_call custom_jvp_call custom_vjp_call custom_vjp_call_jaxpr jit "
+    "pjit remat remat2".split()
+)
+_LOOPS = {"cond", "scan", "while"}
 
 
-def _run_erring(program: Jaxpr, consts: Sequence[Any], *operands: Any) -> list[Any]:
+def _run_erring(
+    program: Jaxpr, consts: Sequence[Any], seed: ArrayLike, *operands: Any
+) -> list[Any]:
     """The results of a program whose every rounding operation errs."""
     known: dict[Any, Any] = dict(zip(program.constvars, consts, strict=True))
     known |= dict(zip(program.invars, operands, strict=True))
@@ -164,29 +170,32 @@ def _run_erring(program: Jaxpr, consts: Sequence[Any], *operands: Any) -> list[A
         return variable.val if isinstance(variable, Literal) else known[variable]
 
     for equation in program.eqns:
-        primitive = equation.primitive
-        inner = {name: _erring(part) for name, part in equation.params.items()}
-        bound: Any = primitive.get_bind_params(inner)
-        # JAX before 0.10 gives the functions beside the parameters, not in them.
-        functions, parameters = bound if isinstance(bound, tuple) else ((), bound)
-        results = primitive.bind(*functions, *map(read, equation.invars), **parameters)
-        results = results if primitive.multiple_results else [results]
+        primitive, parameters = equation.primitive, equation.params
+        given = map(read, equation.invars)
+        called = parameters.get("jaxpr", parameters.get("call_jaxpr"))
+        if primitive.name in _CALLS and called is not None:
+            inner = getattr(called, "jaxpr", called)
+            results = _run_erring(inner, getattr(called, "consts", ()), seed, *given)
+        else:
+            if primitive.name in _LOOPS:
+                parameters = {name: _erring(part) for name, part in parameters.items()}
+            bound: Any = primitive.get_bind_params(parameters)
+            # JAX before 0.10 gives the functions beside the parameters, not in them.
+            functions, parameters = bound if isinstance(bound, tuple) else ((), bound)
+            results = primitive.bind(*functions, *given, **parameters)
+            results = results if primitive.multiple_results else [results]
         if _rounds(equation):
-            results = [_moved(result) for result in results]
+            results = [_moved(result, seed) for result in results]
         known |= dict(zip(equation.outvars, results, strict=True))
     return [read(variable) for variable in program.outvars]
 
 
 def _erring(part: Any) -> Any:
-    """A parameter of an equation; the programs in it err."""
+    """A parameter of a loop; the programs in it err, always alike."""
     if isinstance(part, ClosedJaxpr):
         like = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in part.in_avals]
-        return jax.make_jaxpr(partial(_run_erring, part.jaxpr, part.consts))(*like)
-    if isinstance(part, Jaxpr) and not part.constvars:
-        return _erring(ClosedJaxpr(part, [])).jaxpr
-    if type(part) in (tuple, list):
-        return type(part)(map(_erring, part))
-    return part
+        return jax.make_jaxpr(partial(_run_erring, part.jaxpr, part.consts, np.uint32(0)))(*like)
+    return tuple(map(_erring, part)) if type(part) is tuple else part
 
 
 def _rounds(equation: JaxprEqn) -> bool:
@@ -195,25 +204,26 @@ def _rounds(equation: JaxprEqn) -> bool:
         if not jnp.issubdtype(source, jnp.floating):
             return False
         return jnp.finfo(result).eps > jnp.finfo(source).eps if _is_floating(result) else False
-    return equation.primitive.name not in _EXACT
+    return equation.primitive.name not in _EXACT | _CALLS | _LOOPS
 
 
 def _is_floating(dtype: Any) -> bool:
     return jnp.issubdtype(dtype, jnp.floating)
 
 
-def _moved(x: Any) -> Any:
-    """A number moved by −1, 0 or 1 unit in the last place; zeros and what is not finite stay."""
+def _moved(x: Any, seed: ArrayLike) -> Any:
+    """A number moved by one unit in the last place; zeros and what is not finite stay."""
     if not hasattr(x, "dtype") or not _is_floating(x.dtype):
         return x
     size = jnp.finfo(x.dtype).bits
     integers = jnp.dtype(f"uint{size}")
     bits = jax.lax.bitcast_convert_type(x, integers)
-    # Knuth's multiplicative hash: its top bits depend on all bits
+    # Knuth's multiplicative hash: its top bit depends on all bits.
     odd = np.array(0x9E3779B97F4A7C15 >> (64 - size) | 1).astype(integers)
-    mixed = (bits ^ (bits >> (size // 2))) * odd
-    hashed = (mixed >> (size - 8)) % np.array(3, integers)
-    neighbour = jax.lax.bitcast_convert_type(bits + hashed - np.array(1, integers), x.dtype)
+    bits_and_seed = bits ^ jnp.asarray(seed).astype(integers)
+    mixed = (bits_and_seed ^ (bits_and_seed >> (size // 2))) * odd
+    one, two = np.array([1, 2], integers)
+    neighbour = jax.lax.bitcast_convert_type(bits - one + two * (mixed >> (size - 1)), x.dtype)
     return jnp.where((x == 0) | ~jnp.isfinite(x), x, neighbour)
 
 

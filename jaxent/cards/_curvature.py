@@ -12,7 +12,7 @@ from jaxent._words import distribution, number, short
 from jaxent.cards._hessians import Hessians, hessians_of
 from jaxent.cards._measuring import LARGEST_GAP, Subject, softmax, within_gap
 
-_THINNED = 5
+_THINNED = 10
 """Of so many places one is looked at, where a Hessian costs many gradients."""
 
 _Objective = Callable[[np.ndarray], np.ndarray]
@@ -101,7 +101,8 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Curvature:
         lowest = max(lowest, (*found, label), key=lambda triple: triple[0])
         shares.append(share)
     for label in labels:
-        jump = _jump_of_the_gradient(subject, np.eye(num_classes)[label], search.unit)
+        lines = 16 if hessians.by_differences else 48
+        jump = _jump_of_the_gradient(subject, np.eye(num_classes)[label], search.unit, lines)
         if jump is not None:
             sharpest = math.inf, jump, label
             break
@@ -212,7 +213,9 @@ class _Search:
         return best, at
 
 
-def _jump_of_the_gradient(subject: Subject, target: np.ndarray, unit: float) -> np.ndarray | None:
+def _jump_of_the_gradient(
+    subject: Subject, target: np.ndarray, unit: float, count: int
+) -> np.ndarray | None:
     """Logits at which the gradient jumps, or None.
 
     The steepest stretches of some lines are halved until nothing that has a derivative could still
@@ -220,7 +223,7 @@ def _jump_of_the_gradient(subject: Subject, target: np.ndarray, unit: float) -> 
     only if stretches beside it have none as large.
     """
     num_classes = subject.num_classes
-    ends = LARGEST_GAP * (subject.random.random([2, 48, 1, num_classes]) - 0.5)
+    ends = LARGEST_GAP * (subject.random.random([2, count, 1, num_classes]) - 0.5)
     ends[:, 0, 0] = np.where(target == 1, np.array([[-1], [1]]), 0.0) * LARGEST_GAP
     along = np.linspace(0, 1, 257)[:, None]
     lines = ends[0] + along * (ends[1] - ends[0])

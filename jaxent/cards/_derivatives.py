@@ -90,7 +90,7 @@ class Derivatives(NamedTuple):
         return words
 
     def _share(self) -> str:
-        return f"{100 * self.hessian_difference:.2g} %"
+        return f"{short(100 * self.hessian_difference)} %"
 
 
 def measure(subject: Subject, earlier: Mapping[str, Any]) -> Derivatives:

@@ -49,7 +49,9 @@ class Hessians(NamedTuple):
 
         Where the loss does not feel a shift, H (1, …, 1) is rounding and nothing else.
         """
-        tolerance = 1e-9 * self.largest(matrices) + self.rounding * largest_anywhere
+        # Products of what is smaller underflow.
+        rounding = max(self.rounding, 1e-100)
+        tolerance = 1e-9 * self.largest(matrices) + rounding * largest_anywhere
         if self.flat:
             tolerance = tolerance + 8 * np.linalg.norm(matrices.sum(-1), axis=-1)
         return tolerance
