@@ -26,6 +26,8 @@ class Form(NamedTuple):
     loss: Loss
     single: bool
     """It computes in float32."""
+    sharp: bool
+    """No step of it takes digits from the gradient, so that a wrong rule has to be seen."""
 
 
 def _log_one_by_one(z: Array, p: Array) -> Array:
@@ -69,6 +71,7 @@ BASES: dict[str, Loss] = {
     ),
     "margin": lambda z, p: jnp.max(z + 1 - p) - p @ z,
 }
+_SHARP = {"", "log(1 + L)", "100 L", "√(1 + L²)"}
 SQUASHINGS: dict[str, Callable[[Array], Array]] = {
     "": lambda value: value,
     "L/(1 + L)": lambda value: value / (1 + value),
@@ -153,6 +156,8 @@ def forms(seed: int, single: float = 0.1) -> Iterator[Form]:
         scale = float(10 ** random.uniform(-1, 2)) if random.random() < 0.6 else 1.0
         shift = float(random.uniform(-30, 30)) if random.random() < 0.2 else 0.0
         in_single = random.random() < single
+        if "exp" in of_loss:
+            scale = min(scale, 10.0)  # beyond, exp overflows
 
         loss = _composed(base, squash, scale, shift)
         if in_single:
@@ -165,7 +170,8 @@ def forms(seed: int, single: float = 0.1) -> Iterator[Form]:
             "in float32" * in_single,
             of_rule,
         ]
-        yield Form(", ".join(word for word in words if word), wrap(loss), in_single)
+        sharp = of_value in _SHARP and shift == 0 and 0.3 < scale < 10
+        yield Form(", ".join(word for word in words if word), wrap(loss), in_single, sharp)
 
 
 def wrongly(form: Form, off: float, entry: int = 1) -> Form:
@@ -174,4 +180,5 @@ def wrongly(form: Form, off: float, entry: int = 1) -> Form:
     def change(gradient: Array) -> Array:
         return gradient.at[entry].add(off * jnp.max(jnp.abs(gradient)))
 
-    return Form(f"{form.name}, off by {off:.0e}", _with_vjp(form.loss, change), form.single)
+    ruled = _with_vjp(form.loss, change)
+    return form._replace(name=f"{form.name}, off by {off:.0e}", loss=ruled)

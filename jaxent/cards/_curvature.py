@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -14,6 +15,9 @@ from jaxent.cards._measuring import LARGEST_GAP, Subject, softmax, within_gap
 
 _THINNED = 10
 """Of so many places one is looked at, where a Hessian costs many gradients."""
+
+_FURTHER = 10
+"""So many times the usual gaps are looked at too: a loss at a temperature of 10 needs them."""
 
 _Objective = Callable[[np.ndarray], np.ndarray]
 
@@ -31,8 +35,8 @@ class Curvature(NamedTuple):
         least_at: the logits where that is, [C].
         not_convex_share: the share of the simplex in which that eigenvalue is negative; for a loss
             of raw logits at Σz = 0.
-        smoothness: L, the largest absolute eigenvalue of the Hessian over logit gaps up to 30;
-            ∞ where the gradient jumps.
+        smoothness: L, the largest absolute eigenvalue of the Hessian over logit gaps up to 300 (up
+            to 30 for a loss of raw logits); ∞ where the gradient jumps.
         smoothness_at: the logits where that is, [C].
         largest_step: 2/L, up to which descent with a fixed step cannot run away; 0 for L = ∞.
         least_label: the class that is the truth at `least_at`; 0 unless the loss tells them apart.
@@ -83,7 +87,9 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Curvature:
     hessians = hessians_of(subject, earlier)
     # A loss of raw logits has a share of the simplex only at a level.
     simplex = subject.simplex - (0 if flat else subject.simplex.mean(-1, keepdims=True))
-    places = subject.grid if flat else subject.places
+    places = subject.places
+    if flat:
+        places = np.concatenate([subject.grid, _FURTHER * subject.grid[::3]])
     if hessians.by_differences:
         simplex, places = simplex[::_THINNED], places[::_THINNED]
     search = _Search(subject, hessians)
@@ -126,7 +132,8 @@ class _Search:
 
     def __init__(self, subject: Subject, hessians: Hessians):
         self.hessians, self.random = hessians, subject.random
-        self.within = within_gap
+        gap = LARGEST_GAP * (_FURTHER if hessians.flat else 1)
+        self.within = partial(within_gap, largest=gap)
         self.num_classes = subject.num_classes
         self.starts = max(1, (6 if hessians.by_differences else 24) // subject.num_classes)
         self.unit = float(jnp.finfo(subject.precision).eps)

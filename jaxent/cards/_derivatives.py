@@ -45,8 +45,8 @@ class Derivatives(NamedTuple):
         stopped: the gradient is wrong, and right without the stop_gradients of the loss.
         hessian: "right" where the Hessian by autodiff is the Jacobian of the gradient; "wrong"
             where differences of gradients contradict it; "missing" where autodiff has none.
-        hessian_difference: how far the Hessian by autodiff is from differences of gradients at
-            the worst of the points, relative to the largest entry; NaN where it is missing.
+        hessian_difference: how far the Hessian by autodiff is at most from differences of
+            gradients, relative to the largest entry at any of the points; NaN where it is missing.
     """
 
     right: bool
@@ -192,8 +192,7 @@ def _judged_hessian(
     uncertainty = uncertain.reshape(points, -1).max(-1)
     largest = np.maximum(np.abs(matrices), np.abs(central)).reshape(points, -1).max(-1)
     allowed = uncertainty + _OF_HESSIANS / 4 * np.nanmax(largest)
-    right, _, worst = verdict(
+    right = verdict(
         matrices.reshape(points, -1), [off.max(-1)], allowed, subject.precision
-    )
-    difference = float(off[worst].max() / (largest[worst] or 1.0))
-    return "right" if right else "wrong", difference
+    ).right
+    return "right" if right else "wrong", float(off.max() / (largest.max() or 1.0))
