@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from jaxent._examples import Loss
 
 # Powers of 2, so that z ± k h is exact for logits of moderate precision.
-_STEPS = (1 / 32, 1 / 128, 1 / 512, 1 / 2048, 1 / 8192, 1 / 32768)
+_STEPS = (1 / 8, 1 / 32, 1 / 128, 1 / 512, 1 / 2048, 1 / 8192, 1 / 32768)
 
 
 def distances() -> np.ndarray:

@@ -87,7 +87,7 @@ def check_derivatives(
 
         ∂L/∂zᵢ ≈ [4/5 Δ₁ − 1/5 Δ₂ + 4/105 Δ₃ − 1/280 Δ₄]/h,    Δₖ = L(z + k h eᵢ) − L(z − k h eᵢ),
 
-    for the steps h = 1/32, 1/128, …, 1/32768; for each entry that step counts with which the next
+    for the steps h = 1/8, 1/32, …, 1/32768; for each entry that step counts with which the next
     smaller one agrees best. A loss of softmax agrees to about 1e-13 (times its value, if that is
     large); low temperatures and near kinks need the smaller steps, and agree to about 1e-11.
     Differences of values cannot resolve less: a gradient of 1e-20 is confirmed to be small, not
@@ -188,7 +188,7 @@ def verdict(
 
     A gradient with the largest entry G is right if no witness is further from it than
 
-        10⁻⁹ G + 4 u + 4096 ε max G.
+        10⁻⁹ G + 4 u + 256 ε max G.
 
     Here u is the uncertainty of the central differences and ε the rounding of the loss. The
     largest entry at any of the points is max G: a gradient that is small among large ones may be
@@ -213,7 +213,7 @@ def verdict(
         False
     """
     largest = np.abs(gradient).max(-1)
-    rounding = 4096 * float(jnp.finfo(dtype).eps) * np.nanmax(largest)
+    rounding = 256 * float(jnp.finfo(dtype).eps) * np.nanmax(largest)
     allowed = 1e-9 * largest + 4 * np.asarray(uncertainty) + max(rounding, np.finfo(float).tiny)
     furthest = np.max([np.asarray(off) for off in differences], axis=0)
     excess = np.nan_to_num(furthest / allowed, nan=np.inf)
