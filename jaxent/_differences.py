@@ -146,15 +146,59 @@ def rounding(value: Loss) -> Callable[[Array, Array], tuple[Array, Array]]:
 
 # What returns one of its operands, or part of one.
 _EXACT = set(
-    "abs broadcast_in_dim ceil clamp concatenate copy copy_p device_put dynamic_slice "
-    "dynamic_update_slice expand_dims floor gather imag iota max min name neg "
-    "optimization_barrier pad real reduce_max reduce_min reshape rev round scatter select_n sign "
-    "slice sort split squeeze stop_gradient transpose".split()
+    [
+        "abs",
+        "broadcast_in_dim",
+        "ceil",
+        "clamp",
+        "concatenate",
+        "copy",
+        "copy_p",
+        "device_put",
+        "dynamic_slice",
+        "dynamic_update_slice",
+        "expand_dims",
+        "floor",
+        "gather",
+        "imag",
+        "iota",
+        "max",
+        "min",
+        "name",
+        "neg",
+        "optimization_barrier",
+        "pad",
+        "real",
+        "reduce_max",
+        "reduce_min",
+        "reshape",
+        "rev",
+        "round",
+        "scatter",
+        "select_n",
+        "sign",
+        "slice",
+        "sort",
+        "split",
+        "squeeze",
+        "stop_gradient",
+        "transpose",
+    ]
 )
 # What runs a program of its own, once or in a way of its own.
 _CALLS = set(
-    "checkpoint closed_call core_call custom_jvp_call custom_vjp_call custom_vjp_call_jaxpr jit "
-    "pjit remat remat2".split()
+    [
+        "checkpoint",
+        "closed_call",
+        "core_call",
+        "custom_jvp_call",
+        "custom_vjp_call",
+        "custom_vjp_call_jaxpr",
+        "jit",
+        "pjit",
+        "remat",
+        "remat2",
+    ]
 )
 _LOOPS = {"cond", "scan", "while"}
 

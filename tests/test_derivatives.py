@@ -210,9 +210,7 @@ def test_uncertainty_covers_what_a_loss_loses_in_digits(loss):
         if loss is lost_digits:
             # ∂/∂zᵢ of −Σ (1 − pⱼ) log(1 − qⱼ + c) is Σⱼ (1 − pⱼ) qⱼ (δᵢⱼ − qᵢ)/(1 − qⱼ + c)
             weights = [0, *(q[j] / (1 - q[j] + mpmath.mpf("1e-9")) for j in (1, 2))]
-            gradient = [
-                gradient[i] + weights[i] - q[i] * sum(weights) for i in range(3)
-            ]
+            gradient = [gradient[i] + weights[i] - q[i] * sum(weights) for i in range(3)]
     truth = np.array([float(x) for x in gradient])
     assert np.abs(check.gradient - truth).max() < check.uncertainty
     assert check.finite_difference.absolute < check.uncertainty

@@ -15,8 +15,8 @@ import numpy as np
 from tabulate import tabulate
 
 from experiments.families._forms import Form, forms, wrongly
-from jaxent._specification import Given, Refusal
 from jaxent.__main__ import hear_witnesses, points_to_check
+from jaxent._specification import Given, Refusal
 from jaxent.cards import _derivatives as derivatives
 from jaxent.cards._invariance import Invariance
 from jaxent.cards._measuring import Subject
@@ -40,7 +40,9 @@ def found_right(form: Form, by_card: bool = False) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--forms", type=int, default=1000, help="how many right forms")
-    parser.add_argument("--wrong", type=int, default=100, help="of how many wrong ones are made too")
+    parser.add_argument(
+        "--wrong", type=int, default=100, help="of how many wrong ones are made too"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cards", action="store_true", help="ask the cards, not jaxent check")
     options = parser.parse_args()

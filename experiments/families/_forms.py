@@ -107,9 +107,7 @@ def _with_jvp(loss: Loss) -> Loss:
     return ruled
 
 
-def _with_vjp(
-    loss: Loss, change: Callable[[Array], Array] = lambda gradient: gradient
-) -> Loss:
+def _with_vjp(loss: Loss, change: Callable[[Array], Array] = lambda gradient: gradient) -> Loss:
     ruled = jax.custom_vjp(loss)
 
     def forward(z: Array, p: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -135,8 +133,8 @@ WRAPPINGS: dict[str, Callable[[Loss], Any]] = {
     "swapped": lambda loss: lambda z, p: (lambda p, z: loss(z, p))(p, z),
     "checkpoint": jax.checkpoint,
     "backwards": lambda loss: lambda z, p: loss(z[::-1], p[::-1]),
-    "a mean of 3": lambda loss: lambda z, p: (
-        sum(loss(jnp.roll(z, i), jnp.roll(p, i)) for i in range(3)) / 3
+    "a mean of 3": lambda loss: (
+        lambda z, p: sum(loss(jnp.roll(z, i), jnp.roll(p, i)) for i in range(3)) / 3
     ),
 }
 

@@ -20,7 +20,6 @@ from jaxent._differences import (
 from jaxent._examples import Loss, forward_mode, of_each_example
 from jaxent._words import short
 from jaxent.cards._measuring import Subject, in_blocks
-from jaxent.curvature import hessian
 from jaxent.derivatives import verdict, without_stop_gradients
 
 _OF_HESSIANS = 1e-6
@@ -192,7 +191,5 @@ def _judged_hessian(
     uncertainty = uncertain.reshape(points, -1).max(-1)
     largest = np.maximum(np.abs(matrices), np.abs(central)).reshape(points, -1).max(-1)
     allowed = uncertainty + _OF_HESSIANS / 4 * np.nanmax(largest)
-    right = verdict(
-        matrices.reshape(points, -1), [off.max(-1)], allowed, subject.precision
-    ).right
+    right = verdict(matrices.reshape(points, -1), [off.max(-1)], allowed, subject.precision).right
     return "right" if right else "wrong", float(off.max() / (largest.max() or 1.0))
