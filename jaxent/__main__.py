@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
+    from jaxent._examples import Loss
+    from jaxent.derivatives import DerivativeCheck
+
 Progress = Callable[[str], object]
 
 HOW_TO_NAME_A_LOSS = """\
@@ -249,16 +252,15 @@ def hear_witnesses(
     import numpy as np
     from tabulate import tabulate
 
-    from jaxent._examples import jit_quickly, precision_of
-    from jaxent.derivatives import check_derivatives, verdict
+    from jaxent._examples import precision_of
+    from jaxent.derivatives import verdict, without_stop_gradients
 
     _, count, classes = logits.shape
     logits, targets = logits.reshape(-1, classes), targets.reshape(-1, classes)
     finite = np.isfinite(specification.evaluate(given, logits, targets)[0])
     with specification.blaming([given]), jax.enable_x64(True):
         precision = precision_of(given.loss, classes)
-        look = jit_quickly(jax.vmap(functools.partial(check_derivatives, given.loss)))
-        found = jax.tree.map(np.asarray, look(logits, targets))
+        found = look_at(given.loss, logits, targets)
     witnesses = {"central differences": found.finite_difference}
     if found.forward_mode is not None:
         witnesses["forward mode"] = found.forward_mode
@@ -303,7 +305,27 @@ def hear_witnesses(
         f"The derivatives are wrong: at {at} reverse mode gives {vector(found.gradient[worst])}, "
         f"of which entry {witnesses[name].entry[0][worst]} is {off[name][worst]:.2g} off {name}."
     )
+    with specification.blaming([given]), jax.enable_x64(True):
+        without = look_at(without_stop_gradients(given.loss), logits, targets)
+    off_without = without.finite_difference.absolute[finite]
+    uncertainty = without.uncertainty[finite]
+    if verdict(without.gradient[finite], [off_without], uncertainty, precision).right:
+        lines.append(
+            "The gradient is not the derivative of the value, because a stop_gradient stands in it."
+        )
     return lines, False
+
+
+def look_at(loss: "Loss", logits: "np.ndarray", targets: "np.ndarray") -> "DerivativeCheck":
+    """The check of a loss at each of several points."""
+    import jax
+    import numpy as np
+
+    from jaxent._examples import jit_quickly
+    from jaxent.derivatives import check_derivatives
+
+    check_each = jit_quickly(jax.vmap(functools.partial(check_derivatives, loss)))
+    return jax.tree.map(np.asarray, check_each(logits, targets))
 
 
 # The commands

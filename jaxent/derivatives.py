@@ -3,28 +3,35 @@
     check_derivatives(loss, logits, targets)    how far the gradient is from everything that
                                                 should equal it
     verdict(gradient, differences, …)           whether that is close enough
+    without_stop_gradients(loss)                the loss whose gradient it would be without them
 
-Both compute in float64, with x64 enabled only inside.
+The first two compute in float64, with x64 enabled only inside.
 """
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float, Integer
 
-from jaxent._differences import central_differences, first, samples
+from jaxent._differences import (
+    central_differences,
+    first,
+    noise_of_values,
+    rounding,
+    samples,
+)
 from jaxent._examples import (
     Loss,
     as_examples,
     forward_mode,
     of_each_example,
     over_leading_axes,
-    precision_of,
     readings,
 )
 
@@ -53,8 +60,8 @@ class DerivativeCheck(NamedTuple):
         forward_mode: the difference from forward mode, None where a custom_vjp leaves none.
         closed_form: the difference from the closed form, None if there was none.
         step: of the central difference where it differs most, in logits.
-        uncertainty: how far the central differences can be trusted, by their own account: the
-            largest disagreement of two steps, with the rounding of the values.
+        uncertainty: how far the comparison with central differences can be trusted: the largest
+            disagreement of two steps, plus the measured noise of the values and of the gradient.
     """
 
     gradient: Float[Array | np.ndarray, "*batch classes"]
@@ -80,12 +87,17 @@ def check_derivatives(
 
         ∂L/∂zᵢ ≈ [4/5 Δ₁ − 1/5 Δ₂ + 4/105 Δ₃ − 1/280 Δ₄]/h,    Δₖ = L(z + k h eᵢ) − L(z − k h eᵢ),
 
-    for the steps h = 1/32, 1/128, …, 1/32768; for each entry that step counts with which the next
+    for the steps h = 1/8, 1/32, …, 1/32768; for each entry that step counts with which the next
     smaller one agrees best. A loss of softmax agrees to about 1e-13 (times its value, if that is
     large); low temperatures and near kinks need the smaller steps, and agree to about 1e-11.
     Differences of values cannot resolve less: a gradient of 1e-20 is confirmed to be small, not
     to be right, and a difference that is no more than the `uncertainty` says nothing. Within
     0.0005 of a kink of the loss nothing agrees.
+
+    Rounding is measured, in the values and in the reverse-mode gradient: by differences of high
+    order at the smallest steps, and by the same program with every operation off by up to one unit
+    in the last place. So it does not matter how a loss is written. The value of logsumexp(z) − p·z
+    is a small difference of large numbers; its noise says so.
 
     Args:
         loss: `loss(logits, targets)` of one example, [C] and [C], a scalar. A loss that rounds to
@@ -128,14 +140,16 @@ def check_derivatives(
 
     References:
         B. Fornberg, Generation of finite difference formulas on arbitrarily spaced grids,
-        Mathematics of Computation 51, 1988.
+        Mathematics of Computation 51, 1988. J. J. Moré, S. M. Wild, Estimating Computational
+        Noise, SIAM J. Sci. Comput. 33, 2011.
     """
     with jax.enable_x64(True):
         logits, targets = as_examples(logits, targets)
         logits, targets = logits.astype(jnp.float64), targets.astype(jnp.float64)
-        reverse, forward, around = _witnesses(loss, logits, targets)
-        rounding_unit = float(jnp.finfo(precision_of(loss, logits.shape[-1])).eps)
-        finite_difference, step, uncertainty = _against_values(reverse, around, rounding_unit)
+        reverse, forward, around, of_values, of_gradients = _witnesses(loss, logits, targets)
+        finite_difference, step, uncertainty = _against_values(
+            reverse, around, of_values, of_gradients
+        )
         check = DerivativeCheck(
             gradient=reverse,
             finite_difference=finite_difference,
@@ -174,11 +188,11 @@ def verdict(
 
     A gradient with the largest entry G is right if no witness is further from it than
 
-        10⁻⁶ G + 4 u + 4096 ε max G,
+        10⁻⁹ G + 4 u + 256 ε max G.
 
-    u the uncertainty of the central differences, ε the rounding of the loss, and max G the largest
-    entry at any of the points: a gradient that is small among large ones may be nothing but their
-    rounding. A difference that is NaN is too large.
+    Here u is the uncertainty of the central differences and ε the rounding of the loss. The
+    largest entry at any of the points is max G: a gradient that is small among large ones may be
+    nothing but their rounding. A difference that is NaN is too large.
 
     Args:
         gradient: ∂L/∂z by reverse mode at several points.
@@ -199,22 +213,75 @@ def verdict(
         False
     """
     largest = np.abs(gradient).max(-1)
-    rounding = 4096 * float(jnp.finfo(dtype).eps) * np.nanmax(largest)
-    allowed = 1e-6 * largest + 4 * np.asarray(uncertainty) + max(rounding, np.finfo(float).tiny)
+    rounding = 256 * float(jnp.finfo(dtype).eps) * np.nanmax(largest)
+    allowed = 1e-9 * largest + 4 * np.asarray(uncertainty) + max(rounding, np.finfo(float).tiny)
     furthest = np.max([np.asarray(off) for off in differences], axis=0)
     excess = np.nan_to_num(furthest / allowed, nan=np.inf)
     return Verdict(bool(excess.max() <= 1), excess, int(excess.argmax()))
 
 
-def _witnesses(loss: Loss, logits: Array, targets: Array) -> tuple[Array, Array | None, Array]:
-    """(by reverse mode, by forward mode, values to take differences of), in one program."""
+def without_stop_gradients(loss: Loss) -> Loss:
+    """The same loss with the derivative of its value.
+
+    Every `jax.lax.stop_gradient` in the loss becomes the identity, in loops and branches too. Those
+    inside the rule of a `custom_jvp` or `custom_vjp` stay, since they belong to that rule.
+
+    Args:
+        loss: `loss(logits, targets)` of one example, [C] and [C], a scalar.
+
+    Returns:
+        A loss with the same values.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxent import derivatives
+        >>> def loss(logits, targets):
+        ...     return jnp.sum(jax.lax.stop_gradient(logits) * logits)
+        >>> z = jnp.array([1.0, 2.0])
+        >>> print(jax.grad(loss)(z, z), jax.grad(derivatives.without_stop_gradients(loss))(z, z))
+        [1. 2.] [2. 4.]
+    """
+
+    def unstopped(logits: Array, targets: Array) -> Array:
+        traced = jax.make_jaxpr(lambda z: loss(z, targets))(logits)
+        (value,) = jaxpr_as_fun(_unstopped(traced))(logits)
+        return value
+
+    return unstopped
+
+
+def _unstopped(part: Any) -> Any:
+    """A jaxpr, or a parameter of an equation, with every stop_gradient made a copy."""
+    if isinstance(part, ClosedJaxpr):
+        return part.replace(jaxpr=_unstopped(part.jaxpr))
+    if isinstance(part, tuple | list):
+        return type(part)(map(_unstopped, part)) if type(part) in (tuple, list) else part
+    if not isinstance(part, Jaxpr):
+        return part
+    equations = []
+    for equation in part.eqns:
+        if equation.primitive.name == "stop_gradient":
+            equations.append(equation.replace(primitive=jax.lax.copy_p, params={}))
+        else:
+            inner = {name: _unstopped(value) for name, value in equation.params.items()}
+            equations.append(equation.replace(params=inner))
+    return part.replace(eqns=equations)
+
+
+def _witnesses(
+    loss: Loss, logits: Array, targets: Array
+) -> tuple[Array, Array | None, Array, Array, Array]:
+    """(by reverse mode, by forward mode, values around, noise of these, noise of gradients)."""
 
     @jax.jit
-    def witnesses(logits: Array) -> tuple[Array, Array | None, Array]:
+    def witnesses(logits: Array) -> tuple[Array, Array | None, Array, Array, Array]:
         # The targets are closed over: a loss may look at those of a single example.
-        reverse = of_each_example(jax.grad, loss, logits, targets)
+        centre, reverse = of_each_example(jax.value_and_grad, loss, logits, targets)
         forward = of_each_example(_forward, loss, logits, targets)
-        return reverse, forward, of_each_example(samples, loss, logits, targets)
+        around, of_gradients = of_each_example(samples, loss, logits, targets)
+        least, least_of_gradients = of_each_example(rounding, loss, logits, targets)
+        of_values = noise_of_values(around, centre, least)
+        return reverse, forward, around, of_values, jnp.maximum(of_gradients, least_of_gradients)
 
     return witnesses(logits)
 
@@ -226,12 +293,13 @@ def _forward(value: Loss) -> Callable[[Array, Array], Array | None]:
 
 @jax.jit
 def _against_values(
-    reverse: Array, around: Array, rounding_unit: ArrayLike
+    reverse: Array, around: Array, of_values: Array, of_gradients: Array
 ) -> tuple[Difference, Array, Array]:
-    """(the largest difference from central differences, their step there, their uncertainty)."""
-    central, steps, uncertainties = central_differences(around, rounding_unit)
+    """(the largest difference from central differences, their step there, the uncertainty)."""
+    central, steps, uncertainties = central_differences(around, of_values)
     difference = _largest_difference(reverse, central)
-    return difference, steps[difference.entry], jnp.max(uncertainties)
+    uncertainty = jnp.max(uncertainties) + 16 * jnp.max(of_gradients)
+    return difference, steps[difference.entry], uncertainty
 
 
 def _checked_formula(

@@ -14,7 +14,7 @@ import pytest
 
 from jaxent import cards, losses, theory
 from jaxent._arguments import name_of
-from jaxent.cards import EscapeLaw
+from jaxent.cards import EscapeLaw, _curvature, _derivatives, _invariance, _measuring
 from jaxent.descent import escape_steps
 from tests.examples import by_hand
 
@@ -642,3 +642,171 @@ def test_table_without_cards_is_refused():
 def test_law_in_words(law, coefficients, expected):
     escape = EscapeLaw(law, coefficients, 0.0, np.array([]), np.array([]))
     assert escape.in_words() == expected
+
+
+# Derivatives and curvature that autodiff gets wrong, and rounding that is neither
+
+
+def with_gradient(value, gradient):
+    """A loss with its gradient written by hand, and kept as it is from the forward pass."""
+    ruled = jax.custom_vjp(value)
+    ruled.defvjp(
+        lambda z, p: (value(z, p), gradient(z, p)), lambda kept, cotangent: (cotangent * kept, None)
+    )
+    return ruled
+
+
+def of_a_frozen_residual(z, p):
+    def value(z, p):
+        return -jnp.sum(p * jax.nn.log_softmax(z))
+
+    return with_gradient(value, lambda z, p: jax.nn.softmax(z) - p)(z, p)
+
+
+def outside_of_jax(z, p):
+    def outside(function, like, *operands):
+        return jax.pure_callback(
+            lambda *x: np.asarray(function(*map(np.asarray, x)), like.dtype),
+            jax.ShapeDtypeStruct(like.shape, like.dtype),
+            *operands,
+            vmap_method="broadcast_all",
+        )
+
+    def value(z, p):
+        return outside(
+            lambda z, p: (p * (np.logaddexp.reduce(z, -1, keepdims=True) - z)).sum(-1), z[0], z, p
+        )
+
+    def gradient(z, p):
+        return outside(
+            lambda z, p: np.exp(z - np.logaddexp.reduce(z, -1, keepdims=True)) - p, z, z, p
+        )
+
+    return with_gradient(value, gradient)(z, p)
+
+
+def self_paced(z, p):
+    weight = (1 - jnp.sum(p * jax.lax.stop_gradient(jax.nn.softmax(z)))) ** 2
+    return -weight * jnp.sum(p * jax.nn.log_softmax(z))
+
+
+def naive_sparsemax(z, p):
+    ordered = jnp.sort(z)[::-1]
+    size = jnp.sum(1 + jnp.arange(1, z.size + 1) * ordered > jnp.cumsum(ordered))
+    q = jnp.maximum(z - (jnp.cumsum(ordered)[size - 1] - 1) / size, 0)
+    return jnp.sum(q * z) - 0.5 * jnp.sum(q**2) + 0.5 * jnp.sum(p**2) - p @ z
+
+
+def one_latent(z, p):
+    edges = jnp.array([-jnp.inf, -1.0, 1.0, jnp.inf]) - z[0]
+    return -jnp.sum(p * jnp.log(jax.nn.sigmoid(edges[1:]) - jax.nn.sigmoid(edges[:-1]) + 1e-12))
+
+
+def log_sum_exp_form(z, p):
+    return jax.nn.logsumexp(z) - p @ z
+
+
+def unlikelihood(z, p):
+    q = jax.nn.softmax(z)
+    return -jnp.sum(p * jnp.log(q)) - jnp.sum((1 - p) * jnp.log(1 - q + 1e-9))
+
+
+def derivatives_and_curvature(loss, num_classes=3):
+    """These two facts of a card, without the others."""
+    facts: dict[str, Any] = {}
+    with jax.enable_x64(True):
+        subject = _measuring.Subject(loss, num_classes, 0)
+        for name, part in [("invariance", _invariance), ("derivatives", _derivatives)]:
+            facts[name] = part.measure(subject, facts)
+        return facts["derivatives"], _curvature.measure(subject, facts)
+
+
+def at_scale(loss, scale):
+    return lambda z, p: loss(scale * z, p)
+
+
+@pytest.mark.parametrize(
+    ("loss", "hessian"), [(of_a_frozen_residual, "wrong"), (outside_of_jax, "missing")]
+)
+def test_curvature_is_that_of_the_gradients_where_autodiff_has_it_not(loss, hessian):
+    card = card_of(loss)
+    assert card.derivatives.right
+    assert card.derivatives.hessian == hessian
+    # cross-entropy: H = J = diag(q) − q qᵀ, between 0 and ½
+    assert card.curvature.smoothness == pytest.approx(0.5, abs=1e-6)
+    assert card.curvature.largest_step == pytest.approx(4, abs=1e-5)
+    assert card.curvature.not_convex_share == 0
+    assert card.curvature.least_eigenvalue == pytest.approx(0, abs=1e-9)
+    said = card.long_words()["second derivatives"]
+    assert said.endswith("differences of gradients are used")
+    assert ("off by 100 %" in said) == (hessian == "wrong")
+
+
+def test_a_gradient_with_a_stop_gradient_is_told_and_its_own_jacobian_is_used():
+    card = card_of(self_paced)
+    assert not card.derivatives.right
+    assert card.derivatives.stopped
+    words = card.long_words()
+    assert "because a stop_gradient stands in it" in words["derivatives"]
+    assert "differences of this gradient are used" in words["second derivatives"]
+    # g = (1 − a)² (q − e₀), of which the Jacobian is (1 − a)² J − 2 (1 − a) (q − e₀) (∂a/∂z)ᵀ
+    q = np.random.default_rng(0).dirichlet(np.ones(3), 300_000)
+    two = (np.arange(100_000) + 0.5) / 100_000
+    q = np.concatenate([q, np.stack([two, 1 - two, 0 * two], -1)])
+    a, residual = q[:, 0, None, None], q - np.eye(3)[0]
+    jacobian_of_q = np.einsum("ni,ij->nij", q, np.eye(3)) - np.einsum("ni,nj->nij", q, q)
+    of_the_weight = np.einsum("ni,nj->nij", residual, jacobian_of_q[:, 0])
+    jacobians = (1 - a) ** 2 * jacobian_of_q - 2 * (1 - a) * of_the_weight
+    expected = np.linalg.norm(jacobians, 2, (-2, -1)).max()
+    assert card.curvature.smoothness == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_wrong_gradient_without_a_stop_gradient_is_not_blamed_on_the_one_in_softmax():
+    def value(z, p):
+        return -jnp.sum(p * jax.nn.log_softmax(z))
+
+    wrong = with_gradient(value, lambda z, p: 1.01 * (jax.nn.softmax(z) - p))
+    derivatives, _ = derivatives_and_curvature(wrong)
+    assert (derivatives.right, derivatives.stopped) == (False, False)
+
+
+@pytest.mark.parametrize("loss", every(log_sum_exp_form, unlikelihood, at_scale(BRIER, 10.0)))
+def test_lost_digits_are_not_a_wrong_rule(loss):
+    derivatives, _ = derivatives_and_curvature(loss)
+    assert derivatives.right
+
+
+@pytest.mark.parametrize("scale", [0.1, 14.3, 100.0])
+@pytest.mark.parametrize("loss", every(CROSS_ENTROPY, BRIER))
+def test_logits_times_a_scale_curve_by_its_square(loss, scale):
+    def careless(z, p):
+        return -jnp.sum(p * jax.nn.log_softmax(scale * z))
+
+    _, curvature = derivatives_and_curvature(
+        careless if loss is CROSS_ENTROPY else at_scale(BRIER, scale)
+    )
+    largest, least = (0.5, 0.0) if loss is CROSS_ENTROPY else (SMOOTHNESS, LEAST)
+    assert curvature.smoothness == pytest.approx(largest * scale**2, rel=1e-5)
+    assert curvature.least_eigenvalue == pytest.approx(least * scale**2, rel=1e-5, abs=1e-12)
+    assert (curvature.not_convex_share > 0) == (loss is BRIER)
+
+
+def test_a_kink_is_no_curvature():
+    _, curvature = derivatives_and_curvature(naive_sparsemax)
+    assert curvature.not_convex_share == 0
+    assert curvature.least_eigenvalue == pytest.approx(0, abs=1e-12)
+
+
+def test_a_loss_in_half_precision_is_as_smooth_as_its_rounding_shows():
+    curvature = card_of(in_half_precision).curvature
+    assert curvature.smoothness == pytest.approx(0.5, rel=8 * float(jnp.finfo(jnp.float16).eps))
+    assert curvature.not_convex_share == 0
+
+
+def test_rounding_in_a_loss_of_raw_logits_is_no_curvature_and_points_are_logits():
+    _, curvature = derivatives_and_curvature(one_latent)
+    # −log(e⁻ˣ + c) curves by −a(1 − a), a = e⁻ˣ/(e⁻ˣ + c), at least −¼
+    assert curvature.least_eigenvalue == pytest.approx(-0.25, rel=1e-3)
+    words = curvature.long_words(alike=False)
+    assert " at z = (" in words["least eigenvalue"]
+    assert words["not convex"].endswith(" at Σz = 0")

@@ -1,10 +1,15 @@
 """Whether the gradient of a loss is right, and how that is found out."""
 
+from itertools import islice
+
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 
+from experiments.families.__main__ import found_right
+from experiments.families._forms import forms, wrongly
 from jaxent import derivatives, losses
 from tests.examples import brier_score, by_hand, cross_entropy, examples, raw_squared_error, softmax
 
@@ -170,13 +175,79 @@ def test_verdict_is_wrong_where_a_witness_is_further_off_than_can_be_explained()
     gradient = np.array([[1.0, -1.0], [1e-14, -1e-14], [0.5, -0.5]])
     uncertainty = np.array([1e-13, 1e-13, 1e-3])
     off = np.array(
-        [1e-7, 1e-13, 1e-3]
+        [1e-10, 1e-13, 1e-3]
     )  # a small gradient is nothing but the rounding of large ones
     assert derivatives.verdict(gradient, [off], uncertainty).right
-    for wrong in (2e-6, np.nan):
+    for wrong in (2e-9, np.nan):
         other = np.array([wrong, 0.0, 0.0])
         right, excess, worst = derivatives.verdict(gradient, [off, other], uncertainty)
         assert not right
         assert worst == 0
         assert excess[0] > 1 > excess[1:].max()
     assert derivatives.verdict(gradient, [np.array([1e-3, 0, 0])], uncertainty, np.float16).right
+
+
+# Forms of losses: what rounds is not wrong, and what is wrong is found
+
+
+def rounded_away(z, p):
+    return jax.nn.logsumexp(z) - p @ z
+
+
+def lost_digits(z, p):
+    q = jax.nn.softmax(z)
+    return -jnp.sum(p * jnp.log(q)) - jnp.sum((1 - p) * jnp.log(1 - q + 1e-9))
+
+
+@pytest.mark.parametrize("loss", [rounded_away, lost_digits])
+def test_uncertainty_covers_what_a_loss_loses_in_digits(loss):
+    sure = np.array([-1.0, 26.3, 0.4])
+    check = derivatives.check_derivatives(loss, sure, np.array([1.0, 0.0, 0.0]))
+    with mpmath.workdps(50):
+        e = [mpmath.exp(x) for x in sure]
+        q = [x / sum(e) for x in e]
+        gradient = [q[0] - 1, q[1], q[2]]
+        if loss is lost_digits:
+            # ∂/∂zᵢ of −Σ (1 − pⱼ) log(1 − qⱼ + c) is Σⱼ (1 − pⱼ) qⱼ (δᵢⱼ − qᵢ)/(1 − qⱼ + c)
+            weights = [0, *(q[j] / (1 - q[j] + mpmath.mpf("1e-9")) for j in (1, 2))]
+            gradient = [gradient[i] + weights[i] - q[i] * sum(weights) for i in range(3)]
+    truth = np.array([float(x) for x in gradient])
+    assert np.abs(check.gradient - truth).max() < check.uncertainty
+    assert check.finite_difference.absolute < check.uncertainty
+    assert check.uncertainty < (1e-9 if loss is rounded_away else 1e-2)
+
+
+def test_stop_gradients_are_left_out_of_loops_and_branches():
+    def stopped(z, p):
+        held = jax.lax.stop_gradient(z)
+
+        def add(total, x):
+            return total + x * jax.lax.stop_gradient(x), None
+
+        total, _ = jax.lax.scan(add, 0.0, z)
+        return jax.lax.cond(z[0] > 0, lambda: jnp.sum(held * z * p), lambda: 0.0) + total
+
+    z, p = np.array([1.0, 2.0, 3.0]), np.array([0.5, 0.25, 0.25])
+    unstopped = derivatives.without_stop_gradients(stopped)
+    np.testing.assert_allclose(jax.jit(unstopped)(z, p), stopped(z, p), rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(jax.grad(stopped))(z, p), z * p + z, rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(jax.grad(unstopped))(z, p), 2 * z * p + 2 * z, rtol=1e-6)
+
+
+@pytest.mark.parametrize("form", list(islice(forms(1), 24)), ids=lambda form: form.name)
+def test_a_right_derivative_is_called_right_in_every_form(form):
+    assert found_right(form)
+
+
+SHARP = [form for form in islice(forms(2, single=0.0), 60) if form.sharp]
+
+
+@pytest.mark.parametrize("form", SHARP[:4], ids=lambda form: form.name)
+@pytest.mark.parametrize("off", [1e-3, 1e-7])
+def test_a_wrong_entry_of_a_gradient_is_found_in_every_form(form, off):
+    assert not found_right(wrongly(form, off))
+
+
+def test_a_wrong_entry_is_found_in_a_loss_that_computes_in_float32():
+    single = next(form for form in forms(4, single=1.0) if form.sharp)
+    assert not found_right(wrongly(single, 1e-3))

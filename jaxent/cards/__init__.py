@@ -52,6 +52,7 @@ class LossCard(NamedTuple):
 
     name: str
     num_classes: int
+    warnings: Warnings
     properness: Properness
     curvature: Curvature
     push: Push
@@ -76,13 +77,14 @@ class LossCard(NamedTuple):
 # In the order in which they are measured, as each draws its random points after those before.
 _MEASUREMENTS = {
     "invariance": _invariance.measure,
+    "derivatives": _derivatives.measure,
     "properness": _properness.measure,
     "noise": _noise.measure,
     "curvature": _curvature.measure,
     "push": _push.measure,
     "escape": _escape.measure,
-    "derivatives": _derivatives.measure,
     "precisions": _precision.measure,
+    "warnings": _warnings.measure,
 }
 
 
@@ -168,7 +170,9 @@ def comparison_table(cards: Iterable[LossCard], *, markdown: bool = False) -> st
     if not cards:
         raise ValueError("There must be at least one card to compare.")
     columns = [{"": card.name, **card.long_words()} for card in cards]
-    rows = [[fact, *(column[fact] for column in columns)] for fact in columns[0]]
+    facts = dict.fromkeys(fact for column in columns for fact in column)
+    facts = sorted(facts, key=lambda fact: fact not in ("", "WARNING"))  # a warning comes first
+    rows = [[fact, *(column.get(fact, "–") for column in columns)] for fact in facts]
     if markdown:
         rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     head, *body = rows

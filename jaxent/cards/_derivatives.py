@@ -1,20 +1,29 @@
-"""Whether the gradient is the derivative of the value."""
+"""Whether the gradient is the derivative of the value, and the Hessian that of the gradient."""
 
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from jaxent._differences import central_differences, distances
+from jaxent._differences import (
+    central_differences,
+    distances,
+    noise,
+    noise_of_values,
+    rounding,
+)
 from jaxent._examples import Loss, forward_mode, of_each_example
 from jaxent._words import short
 from jaxent.cards._measuring import Subject, in_blocks
-from jaxent.derivatives import verdict
+from jaxent.derivatives import verdict, without_stop_gradients
+
+_OF_HESSIANS = 1e-6
+"""A Hessian is wrong beyond this share of its largest entry: it may have lost more digits."""
 
 
 class Derivatives(NamedTuple):
@@ -24,13 +33,19 @@ class Derivatives(NamedTuple):
         right: every difference is within what its witness can resolve.
         finite_difference: how far reverse mode is from central differences of the values at the
             worst of the points, relative to the largest entry of either there.
-        uncertainty: how far those can be trusted there, by their own account, likewise.
+        uncertainty: how far those can be trusted there, by the measured noise of values and
+            gradients, likewise.
         forward_mode: the largest difference from forward mode, likewise; NaN where a custom_vjp
             leaves none.
         logits: the worst of the points, measured by what the differences can resolve, [C].
         targets: the P there, [C].
         precision: the coarsest dtype that the loss, called in float64, rounds to on its way;
             differences of values are believed no further.
+        stopped: the gradient is wrong, and right without the stop_gradients of the loss.
+        hessian: "right" where the Hessian by autodiff is the Jacobian of the gradient; "wrong"
+            where differences of gradients contradict it; "missing" where autodiff has none.
+        hessian_difference: how far the Hessian by autodiff is at most from differences of
+            gradients, relative to the largest entry at any of the points; NaN where it is missing.
     """
 
     right: bool
@@ -40,54 +55,90 @@ class Derivatives(NamedTuple):
     logits: Float[np.ndarray, " classes"]
     targets: Float[np.ndarray, " classes"]
     precision: str = "float64"
+    stopped: bool = False
+    hessian: Literal["right", "wrong", "missing"] = "right"
+    hessian_difference: float = 0.0
 
     def long_words(self, alike: bool) -> dict[str, str]:
+        reason = ""
+        if not self.right:
+            reason = ", the gradient is not the derivative of the value"
+            reason += ", because a stop_gradient stands in it" if self.stopped else ""
+        instead = "differences of gradients are used"
+        if not self.right:
+            instead = "differences of this gradient are used, as it is followed"
         return {
             "derivatives": f"{'yes' if self.right else 'no: WRONG'}, "
-            f"off by {self.finite_difference:.0e} ± {self.uncertainty:.0e}",
+            f"off by {self.finite_difference:.0e} ± {self.uncertainty:.0e}{reason}",
+            "second derivatives": {
+                "right": "yes",
+                "wrong": f"no: autodiff gives wrong ones (off by {self._share()}); {instead}",
+                "missing": f"no: autodiff gives none; {instead}",
+            }[self.hessian],
             "rounds to": self.precision,
         }
 
     def short_words(self) -> dict[str, str]:
         precision = "" if self.precision == "float64" else f", in {self.precision}"
         right = "right" if self.right else f"WRONG by {short(self.finite_difference)}"
-        return {"derivatives": right + precision}
+        words = {"derivatives": right + precision}
+        if self.hessian != "right":
+            wrong = self.hessian == "wrong"
+            said = f"WRONG by {self._share()}" if wrong else "missing"
+            words["second derivatives"] = f"{said} by autodiff, by differences"
+        return words
+
+    def _share(self) -> str:
+        return f"{short(100 * self.hessian_difference)} %"
 
 
 def measure(subject: Subject, earlier: Mapping[str, Any]) -> Derivatives:
     """What `check_derivatives` does, with the program of values that is there."""
-    num_classes, random = subject.num_classes, subject.random
+    num_classes, random = subject.num_classes, np.random.default_rng(subject.seed)
     logits = 2 * random.standard_normal([8, num_classes])
     targets = random.dirichlet(np.ones(num_classes), len(logits))
     certain = np.eye(num_classes)[targets.argmax(-1)]
     targets[::2] = certain[::2]
     if earlier["invariance"].soft_targets != "accepted":
         targets = certain
-    _, reverse = subject.evaluate(logits, targets)
+    centre, reverse = subject.evaluate(logits, targets)
 
     shifts = np.multiply.outer(np.eye(num_classes), distances())  # [shifted entry, entry, …]
     around = logits[:, None, None, None, None] + np.moveaxis(shifts, 1, -1)
     of_each = np.broadcast_to(targets[:, None, None, None, None], around.shape)
-    values, _ = subject.evaluate(around.reshape(-1, num_classes), of_each.reshape(-1, num_classes))
-    unit = float(jnp.finfo(subject.precision).eps)
+    values, gradients = subject.evaluate(
+        around.reshape(-1, num_classes), of_each.reshape(-1, num_classes)
+    )
+    values = values.reshape(around.shape[:-1])
+    gradients = np.moveaxis(gradients.reshape(around.shape), -1, 2)  # [point, shifted, entry, …]
+    of_rounding = in_blocks(partial(of_each_example, rounding, subject.loss), num_classes, 16)
+    least, least_of_gradients = of_rounding(logits, targets)
     central, _, uncertain = map(
-        np.asarray, central_differences(values.reshape(around.shape[:-1]), unit)
+        np.asarray, central_differences(values, noise_of_values(values, centre, least))
     )
+    of_gradients = noise(gradients, np.repeat(reverse[:, None], num_classes, axis=1))
+    of_gradients = np.maximum(of_gradients, least_of_gradients[:, None]).max((-2, -1))
 
-    def forward_or_none(value: Loss) -> Callable[[Array, Array], tuple[Array | None]]:
-        derivative = forward_mode(value, otherwise=lambda z, p: None)
-        return lambda z, p: (derivative(z, p),)
+    def off_by(*others: np.ndarray | None) -> list[np.ndarray]:
+        return [np.abs(reverse - other).max(-1) for other in others if other is not None]
 
-    by_forward_mode = in_blocks(
-        partial(of_each_example, forward_or_none, subject.loss), num_classes
-    )
-    (forward,) = by_forward_mode(logits, targets)
+    forward = _by_forward_mode(subject, logits, targets)
+    off = off_by(central, forward)
+    uncertainty = uncertain.max(-1) + 16 * of_gradients
+    right, _, worst = verdict(reverse, off, uncertainty, subject.precision)
+    stopped = False
+    if not right:
+        unstopped = jax.jit(
+            partial(of_each_example, jax.grad, without_stop_gradients(subject.loss))
+        )(logits, targets)
+        off_without = np.abs(np.asarray(unstopped) - central).max(-1)
+        stopped = verdict(unstopped, [off_without], uncertainty, subject.precision).right
 
     relative_to = np.maximum(np.abs(reverse).max(-1), np.abs(central).max(-1))
     relative_to = np.where(relative_to > 0, relative_to, 1.0)
-    off = [np.abs(reverse - other).max(-1) for other in (central, forward) if other is not None]
-    uncertainty = uncertain.max(-1)
-    right, _, worst = verdict(reverse, off, uncertainty, subject.precision)
+    hessian_is, hessian_difference = _judged_hessian(
+        subject, logits, targets, gradients, of_gradients
+    )
     return Derivatives(
         right=right,
         finite_difference=float(off[0][worst] / relative_to[worst]),
@@ -96,4 +147,49 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Derivatives:
         logits=logits[worst],
         targets=targets[worst],
         precision=subject.precision.name,
+        stopped=stopped,
+        hessian=hessian_is,
+        hessian_difference=hessian_difference,
     )
+
+
+def _by_forward_mode(
+    subject: Subject, logits: np.ndarray, targets: np.ndarray
+) -> np.ndarray | None:
+    def forward_or_none(value: Loss) -> Callable[[Array, Array], tuple[Array | None]]:
+        derivative = forward_mode(value, otherwise=lambda z, p: None)
+        return lambda z, p: (derivative(z, p),)
+
+    by_forward_mode = in_blocks(
+        partial(of_each_example, forward_or_none, subject.loss), subject.num_classes
+    )
+    return by_forward_mode(logits, targets)[0]
+
+
+def _judged_hessian(
+    subject: Subject,
+    logits: np.ndarray,
+    targets: np.ndarray,
+    gradients: np.ndarray,
+    of_gradients: np.ndarray,
+) -> tuple[Literal["right", "wrong", "missing"], float]:
+    """Whether the Hessian by autodiff is what the gradients around each point say, and how far off.
+
+    Args:
+        gradients: at z ± k h eᵢ, [points, i, entry, 2, steps, 4].
+        of_gradients: the noise of the gradients, [points].
+    """
+    central, _, uncertain = map(
+        np.asarray, central_differences(gradients, of_gradients[:, None, None])
+    )
+    try:
+        matrices = subject.hessians(logits, targets)
+    except Exception:  # whatever a rule without a second derivative raises: the gradient works
+        return "missing", math.nan
+    points = len(logits)
+    off = np.abs(matrices - np.swapaxes(central, 1, 2)).reshape(points, -1)
+    uncertainty = uncertain.reshape(points, -1).max(-1)
+    largest = np.maximum(np.abs(matrices), np.abs(central)).reshape(points, -1).max(-1)
+    allowed = uncertainty + _OF_HESSIANS / 4 * np.nanmax(largest)
+    right = verdict(matrices.reshape(points, -1), [off.max(-1)], allowed, subject.precision).right
+    return "right" if right else "wrong", float(off.max() / (largest.max() or 1.0))

@@ -10,12 +10,8 @@ import jax
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 
-from jaxent._examples import (
-    Loss,
-    jit_quickly,
-    of_each_example,
-    precision_of,
-)
+from jaxent._examples import Loss, jit_quickly, of_each_example, precision_of
+from jaxent.curvature import hessian
 
 LARGEST_GAP = 30.0
 """The points of a search have gaps between logits of at most this many; limits are sought beyond."""
@@ -40,6 +36,7 @@ class Subject:
         seed: of the random points.
         random: draws the points of all facts, one after the other.
         evaluate: values and gradients of many examples.
+        hessians: their Hessians by autodiff, [N, C, C].
         precision: the coarsest dtype that the loss rounds to on its way.
         rounding: how far two values near 1 may differ and still be the same.
         reads_raw_logits: one number added to all logits changes the loss. Set by the first fact,
@@ -58,6 +55,7 @@ class Subject:
         self.evaluate: Evaluate = in_blocks(
             partial(of_each_example, jax.value_and_grad, loss), num_classes
         )
+        self.hessians = in_blocks(partial(hessian, loss), num_classes, num_classes)
 
     @cached_property
     def precision(self) -> np.dtype:

@@ -1,0 +1,1 @@
+"""Whole families of losses, each judged by `python -m experiments.families`."""
