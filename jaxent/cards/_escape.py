@@ -121,9 +121,9 @@ class EscapeLaw(NamedTuple):
             return "never" if self.never_from <= 0 else f"never beyond {_logits(self.never_from)}"
         name = "no law found" if self.law == "none" else self.law
         if self.before is not None:
-            name = f"{self.before.law} up to {_logits(self.before.margins[-1])}, then {name}"
+            name = f"{self.before.law} up to {_logits(self.before.margins[-1])}, {name}"
         if self.holds_from > _FIRST_MARGIN:
-            name += f" from {_logits(self.holds_from)} on"
+            name += f" from {self.holds_from:g}{"" if self.before else " logits behind"} on"
         if self.never_from < math.inf:
             joint = ", " if name.endswith("on") else " "
             name += f"{joint}up to {_logits(self.never_from)}, never beyond"
@@ -207,9 +207,10 @@ def _times_on_a_line(subject: Subject) -> _Times:
     """T(m) = ∫₀ᵐ dμ/v(μ), v the speed at which the gap μ closes; and the margin of never."""
     truth = np.eye(subject.num_classes)[0]
 
-    def speed(margins: np.ndarray, nudge: float | np.ndarray = 0.0) -> np.ndarray:
-        g = subject.evaluate(np.multiply.outer(-margins, truth) + nudge, truth)[1]
-        return g[:, 1:].mean(-1) - g[:, 0]
+    def speed(margins: np.ndarray) -> np.ndarray:
+        """The gradient sums to 0, and that of the truth keeps its digits the longest."""
+        g = subject.evaluate(np.multiply.outer(-margins, truth), truth)[1][:, 0]
+        return -g * subject.num_classes / (subject.num_classes - 1)
 
     def closing(margins: np.ndarray) -> np.ndarray:
         """The speed where the gap closes at all, and 0 elsewhere."""
@@ -218,7 +219,7 @@ def _times_on_a_line(subject: Subject) -> _Times:
 
     grid = np.linspace(0.0, FARTHEST, 1201)
     speeds = closing(grid)
-    lost = _lost_in_rounding(subject, speeds, lambda nudge: speed(grid, nudge))
+    lost = _lost_in_rounding(subject, speeds, lambda nudge: speed(grid + nudge))
     stop = next(iter(np.flatnonzero(lost | (speeds == 0))), len(grid))
     end, never_from = FARTHEST, math.inf
     if stop < len(grid):
@@ -235,15 +236,13 @@ def _times_on_a_line(subject: Subject) -> _Times:
 
 
 def _lost_in_rounding(
-    subject: Subject, speeds: np.ndarray, nudged: Callable[[np.ndarray], np.ndarray]
+    subject: Subject, speeds: np.ndarray, nudged: Callable[[float], np.ndarray]
 ) -> np.ndarray:
-    """Where a small speed has no digits: a tiny move of each logit changes it by much more."""
-    nudge = 1e-8 * np.random.default_rng(subject.seed).standard_normal(subject.num_classes)
-    changes = np.max([np.abs(nudged(sign * nudge) - speeds) for sign in (-1, 1)], axis=0)
-    small = speeds < max(1e-8, subject.rounding if subject.precision != np.float64 else 0) * max(
-        speeds.max(), subject.gradient_scale
-    )
-    return small & ~(changes <= 1e-4 * speeds)
+    """Where a small speed has no digits: a tiny change of the margin changes it by much more."""
+    changes = np.max([np.abs(nudged(nudge) - speeds) for nudge in (-1.7e-8, 1e-8)], axis=0)
+    largest = max(speeds.max(), subject.gradient_scale)
+    coarse = 1e-8 if subject.precision == np.float64 else subject.rounding
+    return (speeds > 0) & (speeds < coarse * largest) & ~(changes <= 1e-4 * speeds)
 
 
 def _rounded_away(subject: Subject) -> float:
@@ -320,11 +319,11 @@ def _times_of_the_flow(subject: Subject, label: int) -> _Times:
         times[rough] = _follow_in_small_steps(velocity, label, starts[rough])
     if subject.precision == np.float64:
 
-        def pull(nudge: float | np.ndarray) -> np.ndarray:
+        def pull(nudge: float = 0.0) -> np.ndarray:
             """Of the truth, at each start."""
-            return np.abs(subject.evaluate(starts + nudge, truth)[1][:, label])
+            return np.abs(subject.evaluate(starts - nudge * truth, truth)[1][:, label])
 
-        lost = _lost_in_rounding(subject, pull(0.0), pull) & moves
+        lost = _lost_in_rounding(subject, pull(), pull) & moves
         times[np.maximum.accumulate(lost)] = math.nan
     times[np.isfinite(times) & (times > _LONGEST_TIME)] = math.nan
     caught = np.flatnonzero(~np.isinf(times))
@@ -476,7 +475,7 @@ def _until_an_event(
             states.ravel(),
             method="DOP853",
             events=(tie, turn),
-            first_step=step,
+            first_step=step or None,
             rtol=_TOLERANCE,
             atol=tolerances.ravel(),
         )

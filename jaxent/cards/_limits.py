@@ -53,7 +53,9 @@ def limit(values: Float[np.ndarray, " distances"], rounding: float = 1e-13) -> t
 def _limit(values: np.ndarray, rounding: float) -> float:
     if len(values) < 2 * _WINDOW:
         return math.nan
-    last = float(values[-1])
+    last, late = float(values[-1]), values[-2 * _WINDOW :]
+    if late.min() <= 0 <= late.max() and np.ptp(late) <= 100 * rounding * np.abs(values[:4]).max():
+        return 0.0
     differences = np.diff(values)
     moving = np.abs(differences) > rounding * np.maximum(np.abs(values[1:]), 1e-290)
     if not moving[-_WINDOW:].all():
@@ -133,15 +135,14 @@ def extreme(
     far = []
     for values in on_rays.T:
         end, used = limit(values, max(1e-13, 1e-4 * subject.rounding))
-        far.append((float(np.nanmin(np.append(values[:used], end))), end))
+        far.append((np.nanmin(values[:used]) if math.isnan(end) else end, end))
     nearby = at * (1 + 1e-12 * subject.random.standard_normal([8, subject.num_classes]))
     scatter = np.abs(downhill(nearby)[0] - best).max() if math.isfinite(best) else 0.0
     best = best if abs(best) > 4 * scatter else 0.0  # nothing but rounding
     nearest = min(range(len(far)), key=lambda ray: far[ray][0])
     lowest, end = far[nearest]
     undecided = math.isnan(end)
-    noise = max(4 * scatter, 1e-15 * float(np.nanmax(np.abs(on_rays[0]))))
-    if lowest < best - (1e-6 * max(1.0, abs(best)) if undecided else noise):
+    if lowest < best - (1e-6 * max(1.0, abs(best)) if undecided else 4 * scatter):
         return Extreme(-sign * (math.nan if undecided else lowest), 1e6 * rays[nearest], False)
     return Extreme(-sign * best, at, True)
 

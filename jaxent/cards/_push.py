@@ -143,7 +143,8 @@ def _of_one_truth(subject: Subject, label: int, power: float, rest: np.ndarray |
     far = np.linspace(20.25, FARTHEST, 1120)
     margins = np.concatenate([-far[::-1], np.linspace(-20, 20, 801), far])
     along = norms(behind(margins))
-    top = int(np.nanargmax(along))
+    highest = np.flatnonzero(along >= np.nanmax(along) * (1 - 1e-12))
+    top = int(highest[np.abs(margins[highest]).argmin()])
     largest, largest_margin = float(along[top]), float(margins[top])
     if 0 < top < len(margins) - 1:
         minus_norm, at = least_between(
