@@ -123,7 +123,8 @@ class EscapeLaw(NamedTuple):
         if self.before is not None:
             name = f"{self.before.law} up to {_logits(self.before.margins[-1])}, {name}"
         if self.holds_from > _FIRST_MARGIN:
-            name += f" from {self.holds_from:g}{"" if self.before else " logits behind"} on"
+            unit = "" if self.before is not None else " logits behind"
+            name += f" from {self.holds_from:g}{unit} on"
         if self.never_from < math.inf:
             joint = ", " if name.endswith("on") else " "
             name += f"{joint}up to {_logits(self.never_from)}, never beyond"
