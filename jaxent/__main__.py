@@ -312,7 +312,8 @@ def hear_witnesses(
     uncertainty = without.uncertainty[finite]
     if verdict(without.gradient[finite], [off_without], uncertainty, precision).right:
         lines[-1] += (
-            " The gradient is not the derivative of the value, because a stop_gradient stands in it."
+            " The gradient is not the derivative of the value, because a stop_gradient stands "
+            "in it."
         )
     return lines, False
 
