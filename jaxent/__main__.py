@@ -270,7 +270,8 @@ def hear_witnesses(
     excess = np.full(len(finite), -1.0)
     excess[finite] = judged.excess
 
-    largest = np.abs(found.gradient).max(-1)
+    gradient = np.asarray(found.gradient)
+    largest = np.abs(gradient).max(-1)
     columns = {"∂L/∂z": largest, **off, "uncertainty": found.uncertainty}
     rows = []
     for index, kind in enumerate(kinds):
@@ -302,7 +303,7 @@ def hear_witnesses(
     name = max(off, key=lambda name: np.nan_to_num(off[name][worst], nan=np.inf))
     at = f"logits {vector(logits[worst])} and targets {vector(targets[worst])}"
     lines.append(
-        f"The derivatives are wrong: at {at} reverse mode gives {vector(found.gradient[worst])}, "
+        f"The derivatives are wrong: at {at} reverse mode gives {vector(gradient[worst])}, "
         f"of which entry {witnesses[name].entry[0][worst]} is {off[name][worst]:.2g} off {name}."
     )
     with specification.blaming([given]), jax.enable_x64(True):
@@ -310,8 +311,9 @@ def hear_witnesses(
     off_without = without.finite_difference.absolute[finite]
     uncertainty = without.uncertainty[finite]
     if verdict(without.gradient[finite], [off_without], uncertainty, precision).right:
-        lines.append(
-            "The gradient is not the derivative of the value, because a stop_gradient stands in it."
+        lines[-1] += (
+            " The gradient is not the derivative of the value, because a stop_gradient stands "
+            "in it."
         )
     return lines, False
 

@@ -145,61 +145,19 @@ def rounding(value: Loss) -> Callable[[Array, Array], tuple[Array, Array]]:
 
 
 # What returns one of its operands, or part of one.
-_EXACT = set(
-    [
-        "abs",
-        "broadcast_in_dim",
-        "ceil",
-        "clamp",
-        "concatenate",
-        "copy",
-        "copy_p",
-        "device_put",
-        "dynamic_slice",
-        "dynamic_update_slice",
-        "expand_dims",
-        "floor",
-        "gather",
-        "imag",
-        "iota",
-        "max",
-        "min",
-        "name",
-        "neg",
-        "optimization_barrier",
-        "pad",
-        "real",
-        "reduce_max",
-        "reduce_min",
-        "reshape",
-        "rev",
-        "round",
-        "scatter",
-        "select_n",
-        "sign",
-        "slice",
-        "sort",
-        "split",
-        "squeeze",
-        "stop_gradient",
-        "transpose",
-    ]
-)
-# What runs a program of its own, once or in a way of its own.
-_CALLS = set(
-    [
-        "checkpoint",
-        "closed_call",
-        "core_call",
-        "custom_jvp_call",
-        "custom_vjp_call",
-        "custom_vjp_call_jaxpr",
-        "jit",
-        "pjit",
-        "remat",
-        "remat2",
-    ]
-)
+_EXACT = {
+    *("abs", "broadcast_in_dim", "ceil", "clamp", "concatenate", "copy", "copy_p", "device_put"),
+    *("dynamic_slice", "dynamic_update_slice", "expand_dims", "floor", "gather", "imag", "iota"),
+    *("max", "min", "name", "neg", "optimization_barrier", "pad", "real", "reduce_max"),
+    *("reduce_min", "reshape", "rev", "round", "scatter", "select_n", "sign", "slice", "sort"),
+    *("split", "squeeze", "stop_gradient", "transpose"),
+}
+# What runs a program of its own, once.
+_CALLS = {
+    *("checkpoint", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call"),
+    *("custom_vjp_call_jaxpr", "jit", "pjit", "remat", "remat2"),
+}
+# What runs programs of its own, some of them often or not at all.
 _LOOPS = {"cond", "scan", "while"}
 
 
@@ -244,15 +202,16 @@ def _erring(part: Any) -> Any:
 
 def _rounds(equation: JaxprEqn) -> bool:
     if equation.primitive.name == "convert_element_type":
-        source, result = equation.invars[0].aval.dtype, equation.outvars[0].aval.dtype
-        if not jnp.issubdtype(source, jnp.floating):
+        operand: Any = equation.invars[0].aval
+        result: Any = equation.outvars[0].aval
+        if not (_is_floating(operand.dtype) and _is_floating(result.dtype)):
             return False
-        return jnp.finfo(result).eps > jnp.finfo(source).eps if _is_floating(result) else False
+        return bool(jnp.finfo(result.dtype).eps > jnp.finfo(operand.dtype).eps)
     return equation.primitive.name not in _EXACT | _CALLS | _LOOPS
 
 
 def _is_floating(dtype: Any) -> bool:
-    return jnp.issubdtype(dtype, jnp.floating)
+    return bool(jnp.issubdtype(dtype, jnp.floating))
 
 
 def _moved(x: Any, seed: ArrayLike) -> Any:

@@ -213,7 +213,8 @@ def verdict(
         False
     """
     largest = np.abs(gradient).max(-1)
-    rounding = 256 * float(jnp.finfo(dtype).eps) * np.nanmax(largest)
+    finite = np.where(np.isfinite(largest), largest, 0.0)
+    rounding = 256 * float(jnp.finfo(dtype).eps) * np.max(finite)
     allowed = 1e-9 * largest + 4 * np.asarray(uncertainty) + max(rounding, np.finfo(float).tiny)
     furthest = np.max([np.asarray(off) for off in differences], axis=0)
     excess = np.nan_to_num(furthest / allowed, nan=np.inf)

@@ -660,7 +660,10 @@ def of_a_frozen_residual(z, p):
     def value(z, p):
         return -jnp.sum(p * jax.nn.log_softmax(z))
 
-    return with_gradient(value, lambda z, p: jax.nn.softmax(z) - p)(z, p)
+    def gradient(z, p):
+        return jax.lax.stop_gradient(jax.nn.softmax(z) - p)
+
+    return with_gradient(value, gradient)(z, p)
 
 
 def outside_of_jax(z, p):

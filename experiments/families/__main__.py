@@ -8,7 +8,6 @@ second a form.
 import argparse
 import itertools
 from collections import Counter
-from typing import Any
 
 import jax
 import numpy as np
@@ -18,7 +17,7 @@ from experiments.families._forms import Form, forms, wrongly
 from jaxent.__main__ import hear_witnesses, points_to_check
 from jaxent._specification import Given, Refusal
 from jaxent.cards import _derivatives as derivatives
-from jaxent.cards._invariance import Invariance
+from jaxent.cards import _invariance as invariance
 from jaxent.cards._measuring import Subject
 
 OFF = {False: (1e-3, 1e-5, 1e-7), True: (1e-3,)}
@@ -28,11 +27,10 @@ POINTS = points_to_check(3, None)
 def found_right(form: Form, by_card: bool = False) -> bool:
     """Whether `jaxent check`, or a card, calls the gradient of a form right."""
     if by_card:
-        invariance: Any = Invariance(*[None] * 9, soft_targets="accepted")
         with jax.enable_x64(True):
-            return derivatives.measure(
-                Subject(form.loss, 3, seed=0), {"invariance": invariance}
-            ).right
+            subject = Subject(form.loss, 3, seed=0)
+            earlier = {"invariance": invariance.measure(subject, {})}
+            return derivatives.measure(subject, earlier).right
     given = Given(form.name, form.name, form.loss, binary=False, folder=None)
     return hear_witnesses(given, *POINTS)[1]
 

@@ -103,8 +103,8 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Curvature:
         matrices = hessians.at(here, target)
         found = search.sharpest(here, target, matrices)
         sharpest = max(sharpest, (*found, label), key=lambda triple: triple[0])
-        *found, share = search.lowest(here, target, matrices, len(simplex))
-        lowest = max(lowest, (*found, label), key=lambda triple: triple[0])
+        value, at, share = search.lowest(here, target, matrices, len(simplex))
+        lowest = max(lowest, (value, at, label), key=lambda triple: triple[0])
         shares.append(share)
     for label in labels:
         lines = 16 if hessians.by_differences else 48
