@@ -76,7 +76,7 @@ class Parser(argparse.ArgumentParser):
         options, unknown = self.parse_known_intermixed_args(words)
         for word in unknown:
             if word.startswith("-"):
-                known = [*dict.fromkeys(re.findall(r"--[a-z]+", self.format_help()))]
+                known = [*dict.fromkeys(re.findall(r"--[a-z][a-z0-9-]*", self.format_help()))]
                 otherwise = f"{self.prog} has {', '.join(known)}"
                 raise Refusal(f"there is no option {word}; {suggestion(word, known, otherwise)}")
         if unknown:
@@ -415,7 +415,7 @@ def write_page(words: Sequence[str]) -> int:
 
         given = specification.read_losses(options.losses)
         for one in given:
-            specification.try_out(one, 3, target)
+            specification.try_out(one, 3, target, untraced=True)
         with specification.blaming(given), writing(path):
             progress(f"writing {path}")
             pages.save_page(
@@ -440,6 +440,7 @@ def check(words: Sequence[str]) -> int:
         (given,) = specification.read_losses(options.losses)
         classes = options.classes or (2 if given.binary else 3)
         target = None if options.target is None else distribution(options.target, classes)
+        specification.try_out(given, classes, target)
         progress(f"{given.name}: differences of the values")
         lines, right = hear_witnesses(given, *points_to_check(classes, target))
     print(*lines, sep="\n")

@@ -120,7 +120,16 @@ OF_LIBRARIES = {"_replace", "_asdict", "_fields", "_make", "_triangulation"}
 # A module imports modules that stand before its own, and no other.
 ORDER = ["_words", "_arguments", "_files", "theory", "_examples", "_softmax", "_sigmoid"]
 ORDER += ["_run", "_differences", "losses", "information", "gradients", "curvature"]
-ORDER += ["derivatives", "descent", "_catalogue", "cards", "plots", "_table", "_javascript"]
+ORDER += [
+    "derivatives",
+    "descent",
+    "_catalogue",
+    "_advice",
+    "cards",
+    "plots",
+    "_table",
+    "_javascript",
+]
 ORDER += ["portraits", "pages", "_specification", "__main__"]
 
 
