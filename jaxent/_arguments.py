@@ -6,6 +6,7 @@ concrete, with NumPy: that is faster than a compiled check, and a traced value h
 
 import functools
 import math
+import os
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -111,6 +112,19 @@ def check_count(count, name, least=1, most=None):
     if count < least or (most is not None and count > most):
         upper = "" if most is None else f" and at most {most}"
         raise ValueError(f"{name} must be at least {least}{upper}, but it is {count}.")
+
+
+def check_memory(needed: int, what: str) -> None:
+    """That work which needs so many bytes can be begun on this machine, as far as it tells."""
+    try:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return
+    if needed > there:
+        raise MemoryError(
+            f"{what} would need about {needed / 2**30:,.0f} GiB of memory, and this machine has "
+            f"{there / 2**30:,.0f} GiB: take fewer classes."
+        )
 
 
 def is_distribution(p: ArrayLike | Sequence[float], num_classes: int) -> bool:

@@ -328,6 +328,17 @@ def try_out(
     untraced: bool = False,
 ) -> None:
     """Refuse what is no loss, before anything that takes long is done with it."""
+    _check_finite_somewhere(given, *check_takes_logits(given, classes, target, untraced=untraced))
+
+
+def check_takes_logits(
+    given: Given,
+    classes: int,
+    target: Sequence[float] | None = None,
+    *,
+    untraced: bool = False,
+) -> "tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]":
+    """Refuse a loss of probabilities; eight examples, and its values and gradients there."""
     import numpy as np
 
     from jaxent._advice import PROBABILITIES, wants_probabilities
@@ -339,7 +350,7 @@ def try_out(
     found = call(logits, targets)
     if wants_probabilities(call, found, logits, targets):
         raise Refusal(f"{given.words} {PROBABILITIES}")
-    _check_finite_somewhere(given, logits, targets, *found)
+    return logits, targets, *found
 
 
 @contextlib.contextmanager

@@ -1009,10 +1009,25 @@ def test_where_nothing_can_be_written_nothing_is_computed(tmp_path):
     def never(logits, targets):
         raise AssertionError("it was called")
 
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"no.page\.html cannot: there is no folder .*no\."):
         pages.save_page(never, tmp_path / "no" / "page.html")
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(IsADirectoryError, match="path must be a file that can be written"):
         pages.save_page(never, tmp_path)
+    with pytest.raises(ValueError, match=r"path must end in \.html, such as .*q\.html, but it is"):
+        pages.save_page(never, tmp_path / "q")
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (lambda z, p: -np.sum(np.asarray(p) * np.log(np.asarray(z))), "use jax.numpy in it"),
+        (lambda q, p: -jnp.sum(p * jnp.log(q)), "wants probabilities, not logits"),
+        (lambda z, y: -jax.nn.log_softmax(z)[y], "takes one integer label an example"),
+    ],
+)
+def test_what_is_no_loss_of_logits_is_told_what_to_do(loss, said):
+    with pytest.raises(ValueError, match=f"^mine .*{said}.*\\.$"):
+        pages.page({"mine": loss})
 
 
 @pytest.mark.parametrize("target", [(1, 0), (0.5, 0.6, 0.1), (1.5, -0.5, 0), (math.nan, 0, 1)])
