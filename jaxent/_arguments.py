@@ -70,6 +70,22 @@ def as_real(x: ArrayLike, name: str) -> jax.Array:
     return x
 
 
+def check_not_negative(p: jax.Array, where: jax.Array | None, name: str) -> None:
+    """Probabilities, where they are concrete and kept."""
+    if is_traced(p) or is_traced(where) or not p.size:
+        return
+    concrete = np.asarray(p)
+    wrong = concrete < 0
+    if where is not None:
+        wrong &= np.broadcast_to(np.asarray(where), p.shape)
+    if wrong.any():
+        place = _first(wrong) if p.ndim else ()
+        raise ValueError(
+            f"{name} must be probabilities, none of them negative, but {name}[{place}] is "
+            f"{concrete[place]}: jax.nn.softmax makes probabilities of logits."
+        )
+
+
 def as_boolean(x: ArrayLike, name: str) -> jax.Array:
     x = as_array(x)
     if x.dtype != jnp.bool_:
