@@ -79,10 +79,10 @@ def check_not_negative(p: jax.Array, where: jax.Array | None, name: str) -> None
     if where is not None:
         wrong &= np.broadcast_to(np.asarray(where), p.shape)
     if wrong.any():
-        place = _first(wrong) if p.ndim else ()
+        place = np.argwhere(wrong)[0].tolist()
         raise ValueError(
-            f"{name} must be probabilities, none of them negative, but {name}[{place}] is "
-            f"{concrete[place]}: jax.nn.softmax makes probabilities of logits."
+            f"{name} must be probabilities, none of them negative, but {name}{place} is "
+            f"{concrete[tuple(place)]}: jax.nn.softmax makes probabilities of logits."
         )
 
 
@@ -159,6 +159,34 @@ def check_same_shape(x: jax.Array, y: jax.Array, x_name: str, y_name: str) -> No
         raise ValueError(
             f"{x_name} and {y_name} must have the same shape, nothing is broadcast, "
             f"but they have {x.shape} and {y.shape}."
+        )
+
+
+def check_no_labels(targets: jax.Array, logits: jax.Array, name: str) -> None:
+    """Integers, one for each example, number the classes and are no distribution over them."""
+    if jnp.issubdtype(targets.dtype, jnp.integer) and targets.ndim == logits.ndim - 1:
+        raise ValueError(
+            f"{name} must be a distribution over the classes of each example, of the shape of the "
+            f"logits, {logits.shape}, but they are integers of shape {targets.shape}: make "
+            f"them one-hot first, jax.nn.one_hot(labels, num_classes), or for cross-entropy use "
+            f"softmax_cross_entropy_with_integer_labels."
+        )
+
+
+def check_within_one(p: jax.Array, axes: tuple[int, ...]) -> None:
+    """Concrete probabilities; integers number classes where a row adds up to more than 1."""
+    if is_traced(p) or not p.size:
+        return
+    concrete = np.asarray(p)
+    wrong = (concrete < 0) | (concrete > 1.001)  # as far as half precision may round
+    if not wrong.any() and jnp.issubdtype(p.dtype, jnp.integer):
+        wrong = (concrete > 0) & (concrete.sum(axes, keepdims=True) > 1)
+    if wrong.any():
+        place = np.argwhere(wrong)[0].tolist()
+        raise ValueError(
+            f"labels must be probabilities of the classes of each example, of shape [..., C], but "
+            f"labels{place} of shape {p.shape} is {concrete[tuple(place)]}: make integer labels "
+            f"one-hot first, jax.nn.one_hot(labels, num_classes)."
         )
 
 
@@ -257,8 +285,10 @@ def check_labels(labels: jax.Array, where, logits: jax.Array, axes: tuple[int, .
     kept = _keeps_something(where, logits.shape, axes, logits).reshape(concrete.shape)
     if (outside & kept).any():
         row = _first(outside & kept)
+        label = concrete[row]
         raise ValueError(
-            f"Labels must lie in [0, {classes}), but the label of example {row} is {concrete[row]}."
+            f"Labels must lie in [0, {classes}), but the label of example {row} is {label}: "
+            f"where=labels != {label} leaves such examples out."
         )
     if where is not None:
         rows = np.moveaxis(

@@ -297,7 +297,7 @@ def test_negative_probabilities_are_refused_where_they_are_kept(name):
     operands = single(P, Q)[: len(QUANTITIES[name].operands)]
     operands[-1][2, 1] = -0.25
     last = "pq"[len(operands) - 1]
-    with pytest.raises(ValueError, match=rf"{last} must be .*{last}\[\(2, 1\)\] is -0.25: jax"):
+    with pytest.raises(ValueError, match=rf"{last} must be .*{last}\[2, 1\] is -0.25: jax"):
         evaluate(name, *operands)
     kept = np.ones((EXAMPLES, OUTCOMES), bool)
     kept[2, 1] = False
