@@ -316,7 +316,10 @@ def test_a_label_in_a_batch_of_many_axes_is_named_by_all_of_them():
     message += "leaves such examples out."
     with refused(ValueError, message):
         check_labels([[0, 1], [7, 3]], logits=zeros((2, 2, 4)), axes=(2,))
-    message = "Labels must lie in [0, 8), but the label of example 1 is 8."
+    message = (
+        "Labels must lie in [0, 8), but the label of example 1 is 8: where=labels != 8 leaves "
+    )
+    message += "such examples out."
     with refused(ValueError, message):
         check_labels([0, 8], logits=zeros((2, 2, 4)), axes=(0, 2))
 
