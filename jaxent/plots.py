@@ -34,7 +34,7 @@ from matplotlib.container import BarContainer
 from matplotlib.contour import ContourSet
 from matplotlib.lines import Line2D
 from matplotlib.quiver import Quiver
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import LogitLocator, NullLocator
 from matplotlib.tri import Triangulation
@@ -464,21 +464,22 @@ def plot_card(ax: Axes, card: "LossCard", *, columns: int = 1, **kwargs: Any) ->
     return texts
 
 
-def _fit(text: Text, room: float) -> None:
-    """Smaller type for a text that is wider than its room, in points, and its end cut off."""
+def _fit(text: Annotation, room: float) -> None:
+    """Smaller type for a text that is wider than its room, in points, or its end cut off."""
     size = text.get_fontsize()
 
     def width() -> float:
-        words = text.get_text()
-        return (
-            TextPath((0, 0), words, text.get_fontsize(), prop=text.get_fontproperties())
-            .get_extents()
-            .width
+        path = TextPath(
+            (0, 0), text.get_text(), text.get_fontsize(), prop=text.get_fontproperties()
         )
+        return path.get_extents().width
 
     if width() <= room:
         return
-    text.set_fontsize(max(0.75 * size, size * room / width()))
+    smaller = max(0.75 * size, size * room / width())
+    across, down = text.xyann  # counted in the size of the type
+    text.xyann = across * size / smaller, down * size / smaller
+    text.set_fontsize(smaller)
     while width() > room and len(text.get_text()) > 2:
         text.set_text(f"{text.get_text().removesuffix('…')[:-1].rstrip()}…")
 

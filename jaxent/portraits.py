@@ -470,27 +470,41 @@ def _notes(
     return words
 
 
-def _decades(values: Sequence[ArrayLike]) -> tuple[float, float]:
-    """Limits of a logarithmic axis: whole decades, at least two and at most eleven."""
-    together = np.concatenate([np.asarray(one) for one in values])
-    together = together[np.isfinite(together) & (together > 0)]
-    if not together.size:
+def _decades(values: Sequence[ArrayLike], *, from_top: bool) -> tuple[float, float]:
+    """Limits of a logarithmic axis: whole decades, at least two, of several losses at most eleven.
+
+    The eleven are those that hold the largest values of most losses, or the least of most: one
+    that is of another order does not press the others flat.
+    """
+    powers = [np.asarray(one) for one in values]
+    powers = [np.log10(one[np.isfinite(one) & (one > 0)]) for one in powers]
+    powers = [one for one in powers if one.size]
+    if not powers:
         return 0.1, 10.0
-    top = math.floor(math.log10(together.max())) + 1
-    bottom = math.ceil(math.log10(together.min())) - 1
-    return 10.0 ** min(max(bottom, top - 11), top - 2), 10.0**top
+    tops = np.array([math.floor(one.max()) + 1 for one in powers])
+    bottoms = np.array([math.ceil(one.min()) - 1 for one in powers])
+    if from_top:
+        top = max(tops, key=lambda end: (np.sum((tops <= end) & (tops > end - 11)), end))
+        bottom = max(bottoms.min(), top - 11)
+    else:
+        bottom = max(
+            bottoms, key=lambda end: (np.sum((bottoms >= end) & (bottoms < end + 11)), -end)
+        )
+        top = tops.max() if len(powers) == 1 else min(tops.max(), bottom + 11)
+    bottom = min(bottom, top - 2)
+    return 10.0 ** max(int(bottom), -250), 10.0 ** min(int(top), 250)
 
 
 def _colours(values: Sequence[np.ndarray], *, signed: bool) -> _Colours:
     """A scale of colours: linear, or logarithmic if the losses differ by more than 10.
 
-    A loss with a few huge values counts by its 98th percentile, and one that is huge everywhere
+    A loss with a few huge values counts by its 95th percentile, and one that is huge everywhere
     by a million times the least of the losses: neither makes the others white.
     """
     sizes = []
     for one in values:
         size = np.abs(one[np.isfinite(one)])
-        usual = np.percentile(size, 98) if size.size else 0.0
+        usual = np.percentile(size, 95) if size.size else 0.0
         largest = size.max(initial=0.0)
         sizes.append(float(usual if largest > 10 * usual > 0 else largest))
     sizes = [size for size in sizes if size > 0] or [1.0]
@@ -513,7 +527,7 @@ def _key_of_colours(values: Sequence[np.ndarray], colours: _Colours) -> list[str
     if colours.extend in ("max", "both"):
         words.append("a bar with a tip: numbers go on beyond it")
     if not all(np.isfinite(one).all() for one in values):
-        words.append("white without colour: not finite")
+        words.append("white: not finite")
     return words
 
 
@@ -548,20 +562,10 @@ def _escape_up_to(card: LossCard, margin: float) -> EscapeLaw:
 
 
 def _axes_of_times(facts: Sequence[LossCard]) -> _Times:
-    """Margins up to 24; all times of one loss, of several those that eleven decades hold."""
+    """Margins up to 24; all times of one loss, and of several the decades where most begin."""
     margin = 24.0 if max(card.escape.margins.max() for card in facts) > 12 else 12.0
-    times = np.concatenate([_escape_up_to(card, margin).times for card in facts])
-    powers = np.log10(times[np.isfinite(times) & (times > 0)])
-    if not powers.size:
-        return _Times(margin, (0.1, 10.0))
-    bottom, top = math.ceil(powers.min()) - 1, math.floor(powers.max()) + 1
-    if len(facts) > 1 and top - bottom > 11:
-        bottom = max(
-            range(bottom, top - 10),
-            key=lambda start: np.sum((powers >= start) & (powers <= start + 11)),
-        )
-        top = bottom + 11
-    return _Times(margin, (10.0 ** min(bottom, top - 2), 10.0 ** min(top, 250)))
+    times = [_escape_up_to(card, margin).times for card in facts]
+    return _Times(margin, _decades(times, from_top=False))
 
 
 def _draw_escape(ax: Axes, card: LossCard, *, limits: _Times, **style: Any) -> None:
@@ -627,7 +631,9 @@ PANELS = (
         head="gradient norm ‖dL/dz‖",
         measure=lambda subject: subject.profile,
         draw=_draw_profile,
-        scale=lambda profiles: _decades([profile.gradient_norm for profile in profiles]),
+        scale=lambda profiles: _decades(
+            [profile.gradient_norm for profile in profiles], from_top=True
+        ),
         key=_key_of_profile,
     ),
     _Panel(
