@@ -306,7 +306,9 @@ def plot_simplex_map(
     known = np.where(finite, values, 0.0)
     norm = norm or Normalize(-largest, largest)
     colours = _shade(ax, triangulation, known, **{"norm": norm, "cmap": "PuOr", **kwargs})
-    above = 0.0 if contour is None else np.where(finite, values, contour) - contour
+    if contour is None:
+        return colours, None
+    above = np.where(finite, values, contour) - contour
     signs = np.sign(np.where(np.abs(above) > 1e-9 * largest, above, 0.0))
     # The line runs where the number is above and below by more than rounding, not along the edge
     # of a region where it is 0 but for that.
@@ -314,7 +316,7 @@ def plot_simplex_map(
     crossed = (corners.max(axis=1) > 0) & (corners.min(axis=1) < 0)
     if triangulation.mask is not None:
         crossed &= ~triangulation.mask
-    if contour is None or not crossed.any():
+    if not crossed.any():
         return colours, None
     lined = Triangulation(triangulation.x, triangulation.y, triangulation.triangles, ~crossed)
     style = {"colors": _INK, "linewidths": 1.2, "linestyles": "solid", "transform": ax.transData}
@@ -408,7 +410,7 @@ def plot_escape_law(
     ax.set_ylim(earliest, latest)
     with np.errstate(over="ignore"):
         law = _as_floats(escape.predict(along))
-    shown = np.where((law > earliest / 10) & (law < 10 * latest), law, np.nan)
+    shown = np.where(np.isfinite(law) & (law > 0), law, np.nan)
     (line,) = ax.plot(along, shown, **{"label": escape.in_short(), **kwargs})
     never = np.isinf(times)
     later, earlier = (times > latest) & ~never, times < earliest
