@@ -131,7 +131,7 @@ def _form(loss: Callable[..., Any], num_classes: int, wanted: str) -> tuple[str,
                 found = jax.eval_shape(called if by_name else loss, *arguments)
         except Exception:
             return None
-        first = found[0] if isinstance(found, tuple | list) and found else found
+        first: Any = found[0] if isinstance(found, tuple | list) and found else found
         shapes = [(), (size,)] if form.batch else [()]
         is_loss = getattr(first, "shape", None) in shapes
         return found if is_loss and jnp.issubdtype(first.dtype, jnp.floating) else None

@@ -44,6 +44,7 @@ def adapted(optimizer: optax.GradientTransformation) -> optax.GradientTransforma
         if not is_lookahead:
             return optimizer.update(updates, state, params, **extra)
         pair = optax.LookaheadParams(fast=params, slow=state.slow)
+        steps: Any
         try:
             steps, state_of_fast = optimizer.update(updates, state.state, pair, **extra)
         except TypeError as error:

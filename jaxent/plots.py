@@ -461,28 +461,30 @@ def plot_card(ax: Axes, card: "LossCard", *, columns: int = 1, **kwargs: Any) ->
             style = {"textcoords": "offset fontsize", "va": "top", **corner, **style, **kwargs}
             shown = ax.annotate(text, xytext=(indent, -1.5 * line), **style)
             if indent:
-                _fit(shown, width - indent * shown.get_fontsize())
+                _fit(shown, indent, width)
             texts.append(shown)
     return texts
 
 
-def _fit(text: Annotation, room: float) -> None:
-    """Smaller type for a text that is wider than its room, in points, or its end cut off."""
-    size = text.get_fontsize()
+def _fit(text: Annotation, indent: float, width: float) -> None:
+    """Smaller type for a text that would end beyond the width, in points, or its end cut off.
 
-    def width() -> float:
-        path = TextPath(
-            (0, 0), text.get_text(), text.get_fontsize(), prop=text.get_fontproperties()
-        )
+    The indent is in sizes of the type that the text has, and stays where it is.
+    """
+    size = float(text.get_fontsize())
+
+    def extent(size: float) -> float:
+        path = TextPath((0, 0), text.get_text(), size, prop=text.get_fontproperties())
         return path.get_extents().width
 
-    if width() <= room:
+    room = width - indent * size
+    if extent(size) <= room:
         return
-    smaller = max(0.75 * size, size * room / width())
-    across, down = text.xyann  # counted in the size of the type
+    smaller = max(0.75 * size, size * room / extent(size))
+    across, down = text.xyann
     text.xyann = across * size / smaller, down * size / smaller
     text.set_fontsize(smaller)
-    while width() > room and len(text.get_text()) > 2:
+    while extent(smaller) > room and len(text.get_text()) > 2:
         text.set_text(f"{text.get_text().removesuffix('…')[:-1].rstrip()}…")
 
 

@@ -340,7 +340,7 @@ def _draw(
             if panel.ternary:
                 style = {"norm": scale.norm, "rasterized": True} if scale else {"color": colour}
                 drawn = _draw_triangle(ax, panel, look[panel.name], target, **style)
-                if panel.bar and number == 0:
+                if panel.bar and scale and number == 0:
                     _draw_bar(figure, last[panel.name], panel, drawn[0], scale)
                 continue
             limits = {} if scale is None else {"limits": scale}
@@ -421,10 +421,11 @@ def _ticks(norm: Normalize, width: float) -> tuple[list[float], list[str]]:
             choices.append([-(10.0**last), 0.0, 10.0**last])
     else:
         for count in (6, 4, 3, 2):
-            ticks = MaxNLocator(count, steps=[1, 2, 5, 10], symmetric=low < 0).tick_values(
+            found = MaxNLocator(count, steps=[1, 2, 5, 10], symmetric=low < 0).tick_values(
                 low, high
             )
-            choices.append([x for x in ticks.tolist() if low <= x <= high])
+            choices.append([float(x) for x in found if low <= x <= high])
+    ticks, labels = [], []
     for ticks in choices:
         labels = [_tick_label(x, norm) for x in ticks]
         places = width * np.ma.getdata(norm(ticks))

@@ -521,7 +521,7 @@ def test_times_as_long_as_a_float_can_be_are_drawn_within_the_axes(ax):
     low, high = ax.get_ylim()
     heights = np.asarray(dots.get_ydata())
     assert low < np.nanmin(heights) < np.nanmax(heights) <= high < 1e300
-    assert np.isnan(heights).sum() == len(later.get_xdata())
+    assert np.isnan(heights).sum() == np.size(later.get_xdata())
 
 
 # Cards
@@ -617,7 +617,7 @@ def test_card_runs_down_its_columns_from_the_top(ax):
     lefts = [column[0].x0 for column in columns]
     np.testing.assert_allclose(np.diff(lefts), ax.bbox.width / 3, atol=3)
     assert all(text.get_fontsize() == 6 for text in texts[::2])
-    assert all(text.get_fontsize() >= 0.75 * 6 for text in texts[1::2])
+    assert all(float(text.get_fontsize()) >= 0.75 * 6 for text in texts[1::2])
 
 
 # Legibility
