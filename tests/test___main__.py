@@ -216,6 +216,7 @@ REFUSED = {
     "card softmax_brier": "no loss is called softmax_brier; did you mean softmax_brier_score?",
     "card softmax_focal_loss:gama=2": "softmax_focal_loss has no option gama; did you mean gamma?",
     "card softmax_focal_loss:gamma=-1": "softmax_focal_loss:gamma=-1: gamma must lie in [0, ∞), ",
+    "card softmax_brier_score --classes 1000000": "A card of 1,000,000 classes would need about ",
     "portrait softmax_brier_score": "the following arguments are required: -o/--output; see jaxent",
     "portrait x -o x.jpg": "--output must be a file that ends in .png or .pdf or .svg, but it is x",
     "portrait x -o png": "--output must be a file that ends in .png or .pdf or .svg, but it is png",
