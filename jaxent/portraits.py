@@ -121,8 +121,9 @@ def portrait(
 
     - the gradient norm ‖dL/dz‖ against the probability of the truth (where it is exactly 0, a
       triangle on the bottom edge);
-    - the time that gradient flow takes to unlearn a confident mistake, against its margin: dots
-      as measured, the law as a line (what is never unlearned, a triangle on the top edge);
+    - the time that gradient flow takes to unlearn a confident mistake, against its margin of up
+      to 24 logits: dots as measured, the law as a line (what is never unlearned, a triangle on
+      the top edge; what takes longer than the axis goes, an open one);
     - on the simplex of three classes: the gradient norm as colour, with arrows along the motion
       of q; the least eigenvalue of the Hessian, with a line where it changes sign; and the paths
       of descent from the same seven starts, each loss with its own stable step 1/L (the inverse
@@ -131,7 +132,9 @@ def portrait(
 
     For several losses each has a row and a colour, the curves of the others are in grey, and all
     share their axes and the scales of the colours: linear ones, or logarithmic ones where the
-    largest values of two losses differ by more than a factor of 10.
+    largest values of two losses differ by more than a factor of 10. Axes and scales are those of
+    most of the losses: a loss that is singular somewhere goes beyond them, and the foot of the
+    sheet says so.
 
     Args:
         losses: a loss, several, or a mapping from names: `loss(logits, targets)` of one example,
