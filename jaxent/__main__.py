@@ -554,6 +554,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):  # XLA's word for it, in an error of many kinds
+            raise
+        reason = str(error).splitlines()[0].partition("RESOURCE_EXHAUSTED: ")[2]
+        print(f"jaxent: there is not enough memory: {reason}", file=sys.stderr)
+        return 2
     return say(result.getvalue()) or status
 
 

@@ -305,6 +305,25 @@ def test_an_error_of_jaxents_own_is_not_hidden(here, monkeypatch):
         command.main(["card", "squentropy"])
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "there is not enough memory"),
+        (MemoryError("Unable to allocate 74.5 GiB"), "Unable to allocate 74.5 GiB"),
+        (
+            RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nand more"),
+            "there is not enough memory: Out of memory allocating 9 bytes.",
+        ),
+    ],
+)
+def test_too_little_memory_is_named_in_one_line(call, monkeypatch, error, said):
+    def exhausted(*_, **__):
+        raise error
+
+    monkeypatch.setattr(cards, "card", exhausted)
+    assert call("card squentropy") == (2, "", f"jaxent: {said}\n")
+
+
 # What is asked of the instruments
 
 
