@@ -550,7 +550,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as end:  # argparse's, after --help and --version
         status = int(end.code or 0)
     except (Refusal, MemoryError) as error:
-        print(f"jaxent: {error or 'there is not enough memory'}", file=sys.stderr)
+        print(f"jaxent: {str(error) or 'there is not enough memory'}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
