@@ -20,11 +20,14 @@ import math
 import os
 import re
 import shutil
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import jaxent
 from jaxent import _files as files
@@ -79,7 +82,7 @@ class Parser(argparse.ArgumentParser):
         options, unknown = self.parse_known_intermixed_args(words)
         for word in unknown:
             if word.startswith("-"):
-                known = [*dict.fromkeys(re.findall(r"--[a-z]+", self.format_help()))]
+                known = [*dict.fromkeys(re.findall(r"--[a-z][a-z0-9-]*", self.format_help()))]
                 otherwise = f"{self.prog} has {', '.join(known)}"
                 raise Refusal(f"there is no option {word}; {suggestion(word, known, otherwise)}")
         if unknown:
@@ -146,10 +149,16 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Refusal(f"--output {path} cannot be written: {error.strerror}") from error
+        raise Refusal(f"--output {path} cannot be written: {error.strerror or error}") from error
 
 
 # While it works
+
+CLEAR_LINE = "\r\x1b[2K"
+
+
+def is_terminal(stream: TextIO) -> bool:
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 @contextlib.contextmanager
@@ -159,7 +168,7 @@ def at_work(quiet: bool) -> Iterator[Progress]:
     On a terminal what is said replaces itself. Elsewhere it is a line, at most one a second.
     """
     stderr, last = sys.stderr, time.monotonic()
-    terminal = stderr.isatty() and os.environ.get("TERM") != "dumb"
+    terminal = is_terminal(stderr)
 
     def progress(words: str) -> None:
         nonlocal last
@@ -167,7 +176,7 @@ def at_work(quiet: bool) -> Iterator[Progress]:
             return
         if terminal:
             words = words[: shutil.get_terminal_size().columns - 1]
-            print(f"\r\x1b[2K{words}", end="", file=stderr, flush=True)
+            print(f"{CLEAR_LINE}{words}", end="", file=stderr, flush=True)
         elif time.monotonic() - last > 1:
             print(words, file=stderr, flush=True)
             last = time.monotonic()
@@ -177,7 +186,7 @@ def at_work(quiet: bool) -> Iterator[Progress]:
             yield progress
     finally:
         if terminal and not quiet:
-            print("\r\x1b[2K", end="", file=stderr, flush=True)
+            print(CLEAR_LINE, end="", file=stderr, flush=True)
 
 
 def plain(value: Any) -> Any:
@@ -439,7 +448,7 @@ def write_page(words: Sequence[str]) -> int:
 
         given = specification.read_losses(options.losses)
         for one in given:
-            specification.try_out(one, 3, target)
+            specification.try_out(one, 3, target, untraced=True)
         with specification.blaming(given), writing(path):
             progress(f"writing {path}")
             pages.save_page(
@@ -464,6 +473,7 @@ def check(words: Sequence[str]) -> int:
         (given,) = specification.read_losses(options.losses)
         classes = options.classes or (2 if given.binary else 3)
         target = None if options.target is None else distribution(options.target, classes)
+        specification.check_takes_logits(given, classes, target)
         progress(f"{given.name}: differences of the values")
         lines, right = hear_witnesses(given, *points_to_check(classes, target))
     print(*lines, sep="\n")
@@ -505,27 +515,76 @@ def run(words: Sequence[str]) -> int:
     raise Refusal(f"needs a command: {', '.join(COMMANDS)}; see jaxent --help")
 
 
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C end the process at once, with status 130.
+
+    As an exception it would not arrive: the native code of JAX and NumPy turns a KeyboardInterrupt
+    into an ImportError, or prints it and goes on. Only a file that is being written is left in
+    the usual way, since what is unfinished has to be removed.
+    """
+
+    def interrupted(number: int, frame: FrameType | None) -> None:
+        while frame is not None:
+            if frame.f_code is files.write.__code__:
+                raise KeyboardInterrupt
+            frame = frame.f_back
+        if is_terminal(sys.stderr):
+            os.write(sys.stderr.fileno(), CLEAR_LINE.encode())
+        os._exit(130)
+
+    usual = signal.getsignal(signal.SIGINT)
+    if (
+        usual is not signal.default_int_handler
+        or threading.current_thread() is not threading.main_thread()
+    ):
+        yield
+        return
+    signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def say(result: str) -> int:
+    """Write the results to stdout; the exit status."""
+    try:
+        sys.stdout.write(result)
+        sys.stdout.flush()
+        return 0
+    except OSError as error:
+        # what is left in the buffer has to go somewhere when the interpreter ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return 128 + 13  # as if SIGPIPE had ended it
+        print(f"jaxent: stdout cannot be written: {error.strerror}", file=sys.stderr)
+        return 2
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for; the exit status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without ∂ is shown a ?
+    result = io.StringIO()
     try:
-        try:
+        with interruptible(), contextlib.redirect_stdout(result):
             status = run(sys.argv[1:] if arguments is None else arguments)
-        except SystemExit as end:  # argparse's, after --help and --version
-            status = int(end.code or 0)
-        print(end="", flush=True)
-    except Refusal as refusal:
-        print(f"jaxent: {refusal}", file=sys.stderr)
+    except SystemExit as end:  # argparse's, after --help and --version
+        status = int(end.code or 0)
+    except (Refusal, MemoryError) as error:
+        print(f"jaxent: {str(error) or 'there is not enough memory'}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # what is left in the buffer has to go somewhere when the interpreter ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + 13  # as if SIGPIPE had ended it
-    return status
+    except Exception as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):  # XLA's word for it, in an error of many kinds
+            raise
+        reason = str(error).splitlines()[0].partition("RESOURCE_EXHAUSTED: ")[2]
+        print(f"jaxent: there is not enough memory: {reason}", file=sys.stderr)
+        return 2
+    return say(result.getvalue()) or status
 
 
 if __name__ == "__main__":

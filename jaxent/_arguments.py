@@ -6,6 +6,7 @@ concrete, with NumPy: that is faster than a compiled check, and a traced value h
 
 import functools
 import math
+import os
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -69,6 +70,22 @@ def as_real(x: ArrayLike, name: str) -> jax.Array:
     return x
 
 
+def check_not_negative(p: jax.Array, where: jax.Array | None, name: str) -> None:
+    """Probabilities, where they are concrete and kept."""
+    if is_traced(p) or is_traced(where) or not p.size:
+        return
+    concrete = np.asarray(p)
+    wrong = concrete < 0
+    if where is not None:
+        wrong &= np.broadcast_to(np.asarray(where), p.shape)
+    if wrong.any():
+        place = np.argwhere(wrong)[0].tolist()
+        raise ValueError(
+            f"{name} must be probabilities, none of them negative, but {name}{place} is "
+            f"{concrete[tuple(place)]}: jax.nn.softmax makes probabilities of logits."
+        )
+
+
 def as_boolean(x: ArrayLike, name: str) -> jax.Array:
     x = as_array(x)
     if x.dtype != jnp.bool_:
@@ -113,6 +130,19 @@ def check_count(count, name, least=1, most=None):
         raise ValueError(f"{name} must be at least {least}{upper}, but it is {count}.")
 
 
+def check_memory(needed: int, what: str) -> None:
+    """That work which needs so many bytes can be begun on this machine, as far as it tells."""
+    try:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return
+    if needed > there:
+        raise MemoryError(
+            f"{what} would need about {needed / 2**30:,.0f} GiB of memory, and this machine has "
+            f"{there / 2**30:,.0f} GiB: take fewer classes."
+        )
+
+
 def is_distribution(p: ArrayLike | Sequence[float], num_classes: int) -> bool:
     """Whether p is num_classes numbers, none of them negative, that sum to 1."""
     p = np.asarray(p, np.float64)
@@ -129,6 +159,34 @@ def check_same_shape(x: jax.Array, y: jax.Array, x_name: str, y_name: str) -> No
         raise ValueError(
             f"{x_name} and {y_name} must have the same shape, nothing is broadcast, "
             f"but they have {x.shape} and {y.shape}."
+        )
+
+
+def check_no_labels(targets: jax.Array, logits: jax.Array, name: str) -> None:
+    """Integers, one for each example, number the classes and are no distribution over them."""
+    if jnp.issubdtype(targets.dtype, jnp.integer) and targets.ndim == logits.ndim - 1:
+        raise ValueError(
+            f"{name} must be a distribution over the classes of each example, of the shape of the "
+            f"logits, {logits.shape}, but they are integers of shape {targets.shape}: make "
+            f"them one-hot first, jax.nn.one_hot(labels, num_classes), or for cross-entropy use "
+            f"softmax_cross_entropy_with_integer_labels."
+        )
+
+
+def check_within_one(p: jax.Array, axes: tuple[int, ...]) -> None:
+    """Concrete probabilities; integers number classes where a row adds up to more than 1."""
+    if is_traced(p) or not p.size:
+        return
+    concrete = np.asarray(p)
+    wrong = (concrete < 0) | (concrete > 1.001)  # as far as half precision may round
+    if not wrong.any() and jnp.issubdtype(p.dtype, jnp.integer):
+        wrong = (concrete > 0) & (concrete.sum(axes, keepdims=True) > 1)
+    if wrong.any():
+        place = np.argwhere(wrong)[0].tolist()
+        raise ValueError(
+            f"labels must be probabilities of the classes of each example, of shape [..., C], but "
+            f"labels{place} of shape {p.shape} is {concrete[tuple(place)]}: make integer labels "
+            f"one-hot first, jax.nn.one_hot(labels, num_classes)."
         )
 
 
@@ -227,8 +285,10 @@ def check_labels(labels: jax.Array, where, logits: jax.Array, axes: tuple[int, .
     kept = _keeps_something(where, logits.shape, axes, logits).reshape(concrete.shape)
     if (outside & kept).any():
         row = _first(outside & kept)
+        label = concrete[row]
         raise ValueError(
-            f"Labels must lie in [0, {classes}), but the label of example {row} is {concrete[row]}."
+            f"Labels must lie in [0, {classes}), but the label of example {row} is {label}: "
+            f"where=labels != {label} leaves such examples out."
         )
     if where is not None:
         rows = np.moveaxis(

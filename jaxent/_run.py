@@ -22,6 +22,7 @@ def along_classes(kernel, logits, targets, axis, where, name="targets", /, **opt
     """
     logits = arguments.as_floating(logits, "logits")
     targets = arguments.as_real(targets, name)
+    arguments.check_no_labels(targets, logits, name)
     arguments.check_same_shape(logits, targets, "logits", name)
     axes, where = arguments.as_axes_and_mask(axis, where, logits.shape)
     arguments.check_mass_is_kept(targets, where, axes, logits)
@@ -101,10 +102,11 @@ def _elementwise(kernel, logits, labels):
 
 def smooth_labels(labels, alpha, axis, where):
     labels = arguments.as_real(labels, "labels")
-    if not jnp.issubdtype(labels.dtype, jnp.floating):
-        labels = labels.astype(float)
     arguments.check_number(alpha, "alpha", at_least=0.0, at_most=1.0)
     axes, where = arguments.as_axes_and_mask(axis, where, labels.shape)
+    arguments.check_within_one(labels, axes)
+    if not jnp.issubdtype(labels.dtype, jnp.floating):
+        labels = labels.astype(float)
     arguments.check_mass_is_kept(labels, where, axes)
     return _smooth_labels(axes, labels, alpha, where)
 

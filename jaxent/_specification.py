@@ -228,45 +228,89 @@ def evaluate(
     given: Given, logits: "np.ndarray", targets: "np.ndarray"
 ) -> "tuple[np.ndarray, np.ndarray]":
     """Values and gradients of a loss at several examples; what is no loss is refused."""
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
+    found = _call(given, logits, targets)
+    _check_finite_somewhere(given, logits, targets, *found)
+    return found
 
-    from jaxent._examples import jit_quickly
 
-    classes = logits.shape[-1]
-    must = (
+def _wanted(given: Given, classes: int) -> str:
+    return (
         f"{given.words} must be a function of (logits, targets) of one example, arrays of shape "
         f"({classes},) and ({classes},), that returns a floating-point scalar"
     )
 
+
+def _check_finite_somewhere(
+    given: Given,
+    logits: "np.ndarray",
+    targets: "np.ndarray",
+    values: "np.ndarray",
+    gradients: "np.ndarray",
+) -> None:
+    import numpy as np
+
+    if not (np.isfinite(values) & np.isfinite(gradients).all(-1)).any():
+        raise Refusal(
+            f"{_wanted(given, logits.shape[-1])}, finite with a finite gradient, but it is so at "
+            f"none of {len(values)} points: at logits {vector(logits[0])} and targets "
+            f"{vector(targets[0])} they are {values[0]:.3g} and {vector(gradients[0])}"
+        )
+
+
+def _call(
+    given: Given, logits: "np.ndarray", targets: "np.ndarray", *, untraced: bool = False
+) -> "tuple[np.ndarray, np.ndarray]":
+    """The same, finite or not; a loss may be called eagerly where it may stay `untraced`."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from jaxent._advice import advice
+    from jaxent._examples import PYTHON_LOOKS, jit_quickly
+
+    classes = logits.shape[-1]
+    must = _wanted(given, classes)
+
     def value(z, p):
         result = given.loss(z, p)
         if not isinstance(result, jax.Array | np.ndarray | np.generic | float | int):
-            raise Refusal(f"{must}, but it returned a {type(result).__name__}")
+            kind, wrap = type(result).__name__, ""
+            if isinstance(result, tuple | list) and result and jnp.shape(result[0]) == ():
+                wrap = ": wrap it as lambda logits, targets: loss(logits, targets)[0]"
+            raise Refusal(f"{must}, but it returned a {kind}{wrap}")
         if jnp.shape(result) != () or not jnp.issubdtype(jnp.result_type(result), jnp.floating):
             kind = jnp.result_type(result).name
             raise Refusal(f"{must}, but it returned shape {jnp.shape(result)} of {kind}")
         return result
 
+    def one_by_one(logits, targets):
+        pairs = [jax.value_and_grad(value)(*pair) for pair in zip(logits, targets, strict=True)]
+        return tuple(map(np.stack, zip(*pairs, strict=True)))
+
     try:
         with jax.enable_x64(True):
-            run = jit_quickly(jax.vmap(jax.value_and_grad(value)))
-            values, gradients = jax.tree.map(np.asarray, run(logits, targets))
+            try:
+                run = jit_quickly(jax.vmap(jax.value_and_grad(value)))
+                values, gradients = jax.tree.map(np.asarray, run(logits, targets))
+            except PYTHON_LOOKS:
+                if not untraced:
+                    raise
+                values, gradients = one_by_one(jnp.asarray(logits), jnp.asarray(targets))
     except Refusal:
         raise
     except Exception as error:
         if given.folder is not None:
+            said = advice(given.loss, error, classes)
+            if said:
+                at = (
+                    _own_frames(error, given.folder)[-1:] if isinstance(error, PYTHON_LOOKS) else []
+                )
+                line = f" ({Path(at[0].filename).name}, line {at[0].lineno})" if at else ""
+                raise Refusal(f"{given.words} {said}{line}") from error
             raise Refusal(f"{must}, but it raised:\n{_told(error, given.folder)}") from error
         if isinstance(error, TypeError | ValueError):  # what is wrong is an option
             raise Refusal(f"{given.words}: {error}") from error
         raise
-    if not (np.isfinite(values) & np.isfinite(gradients).all(-1)).any():
-        raise Refusal(
-            f"{must}, finite with a finite gradient, but it is so at none of {len(values)} points: "
-            f"at logits {vector(logits[0])} and targets {vector(targets[0])} they are "
-            f"{values[0]:.3g} and {vector(gradients[0])}"
-        )
     return values, gradients
 
 
@@ -276,13 +320,37 @@ def one_hot(labels: "np.ndarray", classes: int) -> "np.ndarray":
     return (labels[:, None] == np.arange(classes)).astype(float)
 
 
-def try_out(given: Given, classes: int, target: Sequence[float] | None = None) -> None:
+def try_out(
+    given: Given,
+    classes: int,
+    target: Sequence[float] | None = None,
+    *,
+    untraced: bool = False,
+) -> None:
     """Refuse what is no loss, before anything that takes long is done with it."""
+    _check_finite_somewhere(given, *check_takes_logits(given, classes, target, untraced=untraced))
+
+
+def check_takes_logits(
+    given: Given,
+    classes: int,
+    target: Sequence[float] | None = None,
+    *,
+    untraced: bool = False,
+) -> "tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]":
+    """Refuse a loss of probabilities; eight examples, and its values and gradients there."""
     import numpy as np
+
+    from jaxent._advice import PROBABILITIES, wants_probabilities
 
     logits = np.random.default_rng(0).normal(size=(8, classes))
     certain = one_hot(np.arange(8) % classes, classes)
-    evaluate(given, logits, certain if target is None else np.tile(target, (8, 1)))
+    targets = certain if target is None else np.tile(target, (8, 1))
+    call = functools.partial(_call, given, untraced=untraced)
+    found = call(logits, targets)
+    if wants_probabilities(call, found, logits, targets):
+        raise Refusal(f"{given.words} {PROBABILITIES}")
+    return logits, targets, *found
 
 
 @contextlib.contextmanager

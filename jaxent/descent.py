@@ -27,6 +27,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from jaxent import _arguments as arguments
 from jaxent._arguments import Spread
 from jaxent._examples import Loss
+from jaxent._optimizers import adapted
 from jaxent._softmax import residual
 
 Record: TypeAlias = Callable[[PyTree, Array, PyTree], PyTree]
@@ -168,11 +169,14 @@ def descend(
 
         θₖ₊₁ = θₖ + uₖ,   uₖ = the optimizer's update for ∇f(θₖ),   k = 0 … steps − 1
 
-    Line searches and L-BFGS are given the value, the gradient and the objective that they ask
-    for. A stop (by `tolerance`, or because something is not finite) freezes the point; the loop
-    itself runs on, so that a batch under `jax.vmap` is as many independent descents. The result
-    can be differentiated, in reverse mode too, with respect to the start, and to whatever the
-    objective and the optimizer close over.
+    Line searches, L-BFGS, Sophia and SAM (with ``opaque_mode=True``) are given the value, the
+    gradient and the objective that they ask for. With `optax.lookahead` the points are the fast
+    parameters, which are the slow ones after each synchronisation.
+
+    A stop (by `tolerance`, or because something is not finite) freezes the point; the loop itself
+    runs on, so that a batch under `jax.vmap` is as many independent descents. The result can be
+    differentiated, in reverse mode too, with respect to the start, and to whatever the objective
+    and the optimizer close over.
 
     Args:
         objective: maps the parameters to a scalar.
@@ -201,7 +205,8 @@ def descend(
         TypeError: `steps` is no int, a leaf of `params` is not floating point, `optimizer` is no
             `optax.GradientTransformation`, or `record` or `progress` cannot be called.
         ValueError: `steps` is not positive, `tolerance` is negative or no scalar, the objective
-            does not return a scalar, or `progress` is asked for inside a JAX transformation.
+            does not return a scalar, `progress` is asked for inside a JAX transformation, or the
+            optimizer is SAM without ``opaque_mode=True``, or has SAM or `optax.lookahead` inside.
 
     Example:
         A quadratic with curvatures 1 and 10. Steps of 1/5.5 shrink both directions by
@@ -345,7 +350,7 @@ class _State(NamedTuple):
 def _begin(objective, optimizer, rule, record, steps, params, operands, tolerance):
     value, grad = _value_and_grad(objective, operands)(params)
     status = _status(rule, params, value, grad, operands, tolerance)
-    state = _State(params, value, grad, optimizer.init(params), jnp.int32(0), status)
+    state = _State(params, value, grad, adapted(optimizer).init(params), jnp.int32(0), status)
     return _advance(objective, optimizer, rule, record, steps, state, operands, tolerance)
 
 
@@ -508,7 +513,7 @@ def _escape(loss, optimizer, num_classes, spread, margin, max_steps) -> Escape:
 
     # A previous lead of −1 makes the interpolation right for a tie at the start.
     then, now = jnp.full_like(margin, -1.0), ahead(start)
-    state = start, optimizer.init(start), jnp.int32(0), then, now, jnp.isfinite(now)
+    state = start, adapted(optimizer).init(start), jnp.int32(0), then, now, jnp.isfinite(now)
     _, _, steps, then, now, finite = jax.lax.while_loop(is_behind, step, state)
     escaped = finite & (now >= 0)
     dtype = jnp.promote_types(margin.dtype, jnp.float32)  # half precision counts to 2,048
@@ -539,8 +544,10 @@ def _updater(objective, operands, optimizer):
     def value_fn(params):
         return objective(params, *operands)
 
+    rule = adapted(optimizer)
+
     def update(params, state, value, grad):
-        updates, new_state = optax.with_extra_args_support(optimizer).update(
+        updates, new_state = rule.update(
             grad, state, params, value=value, grad=grad, value_fn=value_fn
         )
         # A hyperparameter that is an array, as under vmap, would promote half precision.

@@ -1,9 +1,9 @@
 """Entropy and its relatives, of distributions given as probabilities: f(p), f(p, q), P first.
 
 Probabilities lie along `axis` (default the last one; a tuple, or None for all), all other axes
-are a batch and are kept. They are not checked: neither that they lie in [0, 1] nor that they sum
-to one, and they are never clipped or renormalised. Everything is in nats, or to another `base` in
-its unit: 2 for bits, 10 for hartleys.
+are a batch and are kept. A negative one is refused where it is concrete. Nothing else is checked,
+not even that they sum to one, and they are never clipped or renormalised. Everything is in nats,
+or to another `base` in its unit: 2 for bits, 10 for hartleys.
 
 0·log 0 is 0, and a q of 0 where p is not makes cross-entropy and divergence +∞, in value and in
 every derivative. `where` is a boolean mask, of the shape of p or broadcasting to it, that keeps
@@ -11,8 +11,8 @@ outcomes, or of the shape of the result, keeping examples; what is not kept coun
 
 float16 and bfloat16 are computed in float32 and rounded once. All functions raise `TypeError` for
 probabilities that are not floating point, and `ValueError` for shapes that differ (nothing is
-broadcast), for an `axis` or a `where` that does not fit, and for a base that is not positive or
-is 1.
+broadcast), for an `axis` or a `where` that does not fit, for a negative probability, and for a
+base that is not positive or is 1. NaN gives NaN, also where it is multiplied by 0.
 """
 
 from functools import partial
@@ -46,7 +46,9 @@ def surprisal(p: Float[ArrayLike, "*shape"], *, base: Base = None) -> Float[Arra
         [ 0.  1.  3. inf]
     """
     arguments.check_base(base)
-    return _run(_surprisal, None, (arguments.as_floating(p, "p"),), None, base, 0.0)
+    p = arguments.as_floating(p, "p")
+    arguments.check_not_negative(p, None, "p")
+    return _run(_surprisal, None, (p,), None, base, 0.0)
 
 
 def entropy(
@@ -262,6 +264,9 @@ def _average(kernel, operands, axis, where, base, names=("p", "q"), hidden=0.0):
         arguments.check_same_shape(*operands, "p", "q")
     axes, where = arguments.as_axes_and_mask(axis, where, operands[0].shape)
     arguments.check_base(base)
+    if names != ("logits",):
+        for operand, name in zip(operands, names, strict=False):
+            arguments.check_not_negative(operand, where, name)
     return _run(kernel, axes, operands, where, base, hidden)
 
 
@@ -331,16 +336,21 @@ def _log_ratios(p, q):
     return jnp.where(near, nearly_one, _surprisals(far_q) - _surprisals(far_p))
 
 
+def _nothing(q):
+    """0·log(0/q) = 0, also at a q of 0 or ∞, but NaN where q is."""
+    return jnp.where(jnp.isnan(q), q, 0.0)
+
+
 @jax.custom_jvp
 def _relative_entropies(p, q):
     """p log(p/q)."""
-    return jnp.where(p == 0, 0.0, p * _log_ratios(jnp.where(p == 0, q, p), q))
+    return jnp.where(p == 0, _nothing(q), p * _log_ratios(jnp.where(p == 0, q, p), q))
 
 
 @_relative_entropies.defjvp
 def _relative_entropies_jvp(primals, tangents):
     (p, q), (p_dot, q_dot) = primals, tangents
-    by_p = jnp.where(p == 0, -jnp.inf, _log_ratios(jnp.where(p == 0, q, p), q) + 1)
+    by_p = jnp.where(p == 0, _nothing(q) - jnp.inf, _log_ratios(jnp.where(p == 0, q, p), q) + 1)
     value_dot = softmax.times(p_dot, by_p) - softmax.times(q_dot, _quotient(p, q))
     return _relative_entropies(p, q), value_dot
 

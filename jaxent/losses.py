@@ -516,8 +516,9 @@ def smooth_labels(
         The smoothed labels, of the same shape.
 
     Raises:
-        ValueError: alpha is outside [0, 1], `axis` or `where` does not fit, or P has mass on a
-            class that `where` hides. Where that is traced, the mass becomes NaN instead.
+        ValueError: alpha is outside [0, 1], the labels number the classes and are not
+            probabilities, `axis` or `where` does not fit, or P has mass on a class that `where`
+            hides. Where that is traced, the mass becomes NaN instead.
 
     Example:
         >>> import jax.numpy as jnp

@@ -17,13 +17,16 @@ become one script here: each stands after those that it imports, without its `im
 So they share one scope, in which no name is declared twice.
 """
 
+import contextlib
 import html
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +38,14 @@ import jaxent
 from jaxent import _arguments as arguments
 from jaxent import _catalogue, _javascript
 from jaxent import _files as files
-from jaxent._examples import PYTHON_LOOKS, Loss, raw_logits_change
+from jaxent._advice import PROBABILITIES, advice, wants_probabilities
+from jaxent._examples import (
+    PYTHON_LOOKS,
+    Loss,
+    jit_quickly,
+    of_each_example,
+    raw_logits_change,
+)
 
 TITLE = "What does this loss do to my gradients?"
 
@@ -68,11 +78,13 @@ def save_page(
         The path.
 
     Raises:
-        OSError: there is no such folder, or nothing can be written there. That is found out
-            before anything is translated.
+        OSError: there is no such folder, the path is a folder, or nothing can be written there.
+            That is found out before anything is translated.
         TypeError: something that cannot be called stands where a loss should.
-        ValueError: there is no loss, two have the same name, one does not return a scalar, or the
-            target is not three probabilities that sum to 1.
+        ValueError: the path does not end in .html; there is no loss; two have the same name; a
+            loss does not return a scalar, uses NumPy and not jax.numpy, wants probabilities and
+            not logits, or is called in another way than `loss(logits, targets)`; or the target
+            is not three probabilities that sum to 1.
 
     Example:
         Cross-entropy as it is often written by hand, beside the real one. Drag Q to the left in
@@ -90,10 +102,25 @@ def save_page(
         ce.html True
     """
     path = Path(path)
-    files.check_writable(path)
+    if path.suffix.lower() != ".html" and not path.is_dir():
+        raise ValueError(f"path must end in .html, such as {path}.html, but it is {path}.")
+    with _naming(path):
+        files.check_writable(path)
     document = page(losses, target=target, title=title, float32=float32)
-    files.write(path, document.encode())
+    with _naming(path):
+        files.write(path, document.encode())
     return path
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """An error of the file system in one sentence, of the same class."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror if path.parent.is_dir() else f"there is no folder {path.parent}"
+        said = f"path must be a file that can be written, but {path} cannot: {reason}."
+        raise type(error)(said) from error
 
 
 def page(
@@ -172,7 +199,14 @@ def _source(name: str) -> str:
 
 def _entry(index: int, name: str, loss: Loss, float32: bool) -> str:
     """One loss as the page's script knows it."""
-    translation = _javascript.translate(loss, float32=float32)
+    try:
+        _check_takes_logits(name, loss)
+        translation = _javascript.translate(loss, float32=float32)
+    except Exception as error:
+        said = advice(loss, error, 3)
+        if said:
+            raise ValueError(f"{name} {said}.") from error
+        raise
     facts = {
         "index": index,
         "name": name,
@@ -188,16 +222,35 @@ def _entry(index: int, name: str, loss: Loss, float32: bool) -> str:
     return f"  {{ ...{literal},\n    valueAndGradient: {source} }},\n"
 
 
+def _check_takes_logits(name: str, loss: Loss) -> None:
+    function = partial(of_each_example, jax.value_and_grad, loss)
+
+    def call(logits: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        values, gradients = zip(*_one_by_one(function, logits, targets), strict=True)
+        return np.stack(values), np.stack(gradients)
+
+    logits, targets = np.random.default_rng(0).normal(size=(8, 3)), np.eye(3)[np.arange(8) % 3]
+    with jax.enable_x64(True):
+        if wants_probabilities(call, call(logits, targets), logits, targets):
+            raise ValueError(f"{name} {PROBABILITIES}.")
+
+
 def _reads_raw_logits(loss: Loss) -> bool:
     def values(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        def one_by_one(evaluate: Loss) -> np.ndarray:
-            pairs = zip(logits, targets, strict=True)
-            return np.array([evaluate(jnp.asarray(z), jnp.asarray(p)) for z, p in pairs], float)
-
-        try:
-            return one_by_one(jax.jit(loss))
-        except PYTHON_LOOKS:
-            return one_by_one(loss)
+        return np.array(_one_by_one(loss, logits, targets), float)
 
     with jax.enable_x64(True):
         return raw_logits_change(values, 3) > 0
+
+
+def _one_by_one(function: Callable[..., Any], logits: np.ndarray, targets: np.ndarray) -> list[Any]:
+    """A function at each example, compiled unless Python code of the loss looks at values."""
+
+    def results(evaluate: Callable[..., Any]) -> list[Any]:
+        pairs = zip(logits, targets, strict=True)
+        return [evaluate(jnp.asarray(z), jnp.asarray(p)) for z, p in pairs]
+
+    try:
+        return results(jit_quickly(function))
+    except PYTHON_LOOKS:
+        return results(function)

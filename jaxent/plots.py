@@ -34,7 +34,8 @@ from matplotlib.container import BarContainer
 from matplotlib.contour import ContourSet
 from matplotlib.lines import Line2D
 from matplotlib.quiver import Quiver
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import LogitLocator, NullLocator
 from matplotlib.tri import Triangulation
 from mpltern.ternary import TernaryAxes
@@ -273,8 +274,8 @@ def plot_simplex_map(
         **kwargs: of `matplotlib.axes.Axes.tripcolor`: cmap, alpha, …
 
     Returns:
-        The colours, which ``figure.colorbar`` wants, and the line, or None if the values are all
-        on one side of it, but for rounding.
+        The colours, which ``figure.colorbar`` wants, and the line, or None if no values are on
+        both sides of it by more than rounding, 1e-9 of the largest.
 
     Raises:
         TypeError: the axes are not ternary.
@@ -305,12 +306,21 @@ def plot_simplex_map(
     known = np.where(finite, values, 0.0)
     norm = norm or Normalize(-largest, largest)
     colours = _shade(ax, triangulation, known, **{"norm": norm, "cmap": "PuOr", **kwargs})
-    # Below it by more than rounding: where all is exactly 0 but for that, there is no line.
-    level = None if contour is None else contour - 1e-9 * largest
-    if level is None or not known[finite].min(initial=np.inf) < level < known[finite].max():
+    if contour is None:
         return colours, None
+    above = np.where(finite, values, contour) - contour
+    signs = np.sign(np.where(np.abs(above) > 1e-9 * largest, above, 0.0))
+    # The line runs where the number is above and below by more than rounding, not along the edge
+    # of a region where it is 0 but for that.
+    corners = signs[triangulation.triangles]
+    crossed = (corners.max(axis=1) > 0) & (corners.min(axis=1) < 0)
+    if triangulation.mask is not None:
+        crossed &= ~triangulation.mask
+    if not crossed.any():
+        return colours, None
+    lined = Triangulation(triangulation.x, triangulation.y, triangulation.triangles, ~crossed)
     style = {"colors": _INK, "linewidths": 1.2, "linestyles": "solid", "transform": ax.transData}
-    return colours, ax.tricontour(triangulation, known, levels=[level], **style)
+    return colours, ax.tricontour(lined, known, levels=[contour], **style)
 
 
 def plot_simplex_path(
@@ -355,7 +365,13 @@ def plot_simplex_path(
     return [line, start, end]
 
 
-def plot_escape_law(ax: Axes, escape: "EscapeLaw", **kwargs: Any) -> list[Line2D]:
+def plot_escape_law(
+    ax: Axes,
+    escape: "EscapeLaw",
+    *,
+    limits: tuple[float, float] | None = None,
+    **kwargs: Any,
+) -> list[Line2D]:
     """The time that a confident mistake takes to unlearn, and the law that it follows.
 
     The time is on a logarithmic axis, where an exponential law is straight and a linear one
@@ -364,12 +380,14 @@ def plot_escape_law(ax: Axes, escape: "EscapeLaw", **kwargs: Any) -> list[Line2D
     Args:
         ax: any Cartesian axes.
         escape: of a `jaxent.cards.LossCard`.
+        limits: the ends of the axis of times. A measured time beyond one of them stands as an
+            open triangle on that edge. If not given, all times up to 1e250 are on the axis.
         **kwargs: of `matplotlib.axes.Axes.plot` for the law: color, label (the law in words if not
             given), …
 
     Returns:
         The law as a line; the measured times as dots; then, if there are any, the triangles that
-        say never.
+        say never, the open ones for later times and the open ones for earlier times.
 
     Example:
         >>> import numpy as np
@@ -387,17 +405,32 @@ def plot_escape_law(ax: Axes, escape: "EscapeLaw", **kwargs: Any) -> list[Line2D
     margins, times = _as_floats(escape.margins), _as_floats(escape.times)
     ax.set(xlabel=_MARGIN, ylabel="time to the tie, learning rate × steps", yscale="log")
     along = np.linspace(0.0, margins.max(), 241)
-    law = _as_floats(escape.predict(along))
+    finite = times[np.isfinite(times) & (times > 0)]
+    earliest, latest = limits or _around(finite)
+    ax.set_ylim(earliest, latest)
+    with np.errstate(over="ignore"):
+        law = _as_floats(escape.predict(along))
     shown = np.where(np.isfinite(law) & (law > 0), law, np.nan)
     (line,) = ax.plot(along, shown, **{"label": escape.in_short(), **kwargs})
-    measured = np.where(np.isfinite(times), times, np.nan)
+    never = np.isinf(times)
+    later, earlier = (times > latest) & ~never, times < earliest
+    measured = np.where(never | later | earlier, np.nan, times)
     dots = _mark(ax, line, margins, measured, marker="o", zorder=3)
-    never = margins[np.isinf(times)]
-    return [line, dots, *_mark_edge(ax, line, never, 1.0, marker="^", zorder=3)]
+    hollow = {"markerfacecolor": "white", "zorder": 3}
+    return [
+        line,
+        dots,
+        *_mark_edge(ax, line, margins[never], 1.0, marker="^", zorder=3),
+        *_mark_edge(ax, line, margins[later], 1.0, marker="^", **hollow),
+        *_mark_edge(ax, line, margins[earlier], 0.0, marker="v", **hollow),
+    ]
 
 
 def plot_card(ax: Axes, card: "LossCard", *, columns: int = 1, **kwargs: Any) -> list[Text]:
     """The main facts of a card as lines of text, from the top left corner of the axes down.
+
+    A fact that is too long for its column is set in smaller type, or cut off with "…" where that
+    could not be read.
 
     Args:
         ax: any axes; they are turned off.
@@ -419,14 +452,49 @@ def plot_card(ax: Axes, card: "LossCard", *, columns: int = 1, **kwargs: Any) ->
     ax.set_axis_off()
     facts = card.short_words()
     lines = math.ceil(len(facts) / columns)
+    width = 72 * ax.bbox.width / ax.figure.dpi / columns  # in points
     texts = []
     for number, (said, fact) in enumerate(facts.items()):
         column, line = divmod(number, lines)
         corner = {"xy": (column / columns, 1), "xycoords": "axes fraction"}
         for text, indent, style in ((said, 0.0, {"color": "#595959"}), (fact, 9.4, {})):
             style = {"textcoords": "offset fontsize", "va": "top", **corner, **style, **kwargs}
-            texts.append(ax.annotate(text, xytext=(indent, -1.5 * line), **style))
+            shown = ax.annotate(text, xytext=(indent, -1.5 * line), **style)
+            if indent:
+                _fit(shown, indent, width)
+            texts.append(shown)
     return texts
+
+
+def _fit(text: Annotation, indent: float, width: float) -> None:
+    """Smaller type for a text that would end beyond the width, in points, or its end cut off.
+
+    The indent is in sizes of the type that the text has, and stays where it is.
+    """
+    size = float(text.get_fontsize())
+
+    def extent(size: float) -> float:
+        path = TextPath((0, 0), text.get_text(), size, prop=text.get_fontproperties())
+        return path.get_extents().width
+
+    room = width - indent * size
+    if extent(size) <= room:
+        return
+    smaller = max(0.75 * size, size * room / extent(size))
+    across, down = text.xyann
+    text.xyann = across * size / smaller, down * size / smaller
+    text.set_fontsize(smaller)
+    while extent(smaller) > room and len(text.get_text()) > 2:
+        text.set_text(f"{text.get_text().removesuffix('…')[:-1].rstrip()}…")
+
+
+def _around(times: np.ndarray) -> tuple[float, float]:
+    """Limits of a logarithmic axis around positive numbers, far from the largest float."""
+    if not times.size:
+        return 0.1, 10.0
+    low, high = np.log10(times.min()), np.log10(times.max())
+    space = max(0.05 * (high - low), 0.1)
+    return float(10 ** max(low - space, -250)), float(10 ** min(high + space, 250))
 
 
 def _as_floats(values: ArrayLike) -> np.ndarray:

@@ -29,13 +29,14 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize, SymLogNorm, is_color_like
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from jaxent import _arguments as arguments
 from jaxent import _catalogue as catalogue
 from jaxent import cards, curvature, descent, gradients, plots
 from jaxent._examples import Loss, jit_quickly
-from jaxent._words import short
-from jaxent.cards import LossCard
+from jaxent._words import raised, short
+from jaxent.cards import EscapeLaw, LossCard
 from jaxent.gradients import GradientProfile
 
 _RESOLUTION = 100
@@ -73,15 +74,17 @@ class _Panel(NamedTuple):
 
     name: str  # the ids of its axes begin with it
     head: str  # the words above the panel
-    # Draws what is shown of one loss, in a `color`. A triangle is given `class_names` too, and
-    # with a scale a `norm` in place of the color.
+    # Draws what is shown of one loss, in a `color`; with a scale a curve is given its `limits`, and
+    # a triangle its `norm` in place of the color. A triangle is given `class_names` too.
     draw: Callable[..., Any]
     measure: Callable[[_Subject], Any] | None = None  # what is shown, in arrays; if None, the card
-    # The limits of the vertical axis or the scale of the colours, from what is shown of all losses.
+    # The limits of a curve's axes, or the `_Colours`, from what is shown of all losses.
     scale: Callable[[Sequence[Any]], Any] | None = None
     bar: str = ""  # the label of a colour bar, for the first artist that `draw` returns
     note: Callable[[LossCard], str] | None = None  # the words about each loss, beneath the head
-    key: str = ""  # the words at the foot that say how to read the panel
+    # The words at the foot that say how to read the panel, from what is shown of all losses, and
+    # the scale.
+    key: Callable[[Sequence[Any], Any], Sequence[str]] = lambda shown, scale: ()
     ternary: bool = False  # a triangle, which only three classes have
 
 
@@ -118,8 +121,9 @@ def portrait(
 
     - the gradient norm ‖dL/dz‖ against the probability of the truth (where it is exactly 0, a
       triangle on the bottom edge);
-    - the time that gradient flow takes to unlearn a confident mistake, against its margin: dots
-      as measured, the law as a line (what is never unlearned, a triangle on the top edge);
+    - the time that gradient flow takes to unlearn a confident mistake, against its margin of up
+      to 24 logits: dots as measured, the law as a line (what is never unlearned, a triangle on
+      the top edge; what takes longer than the axis goes, an open one);
     - on the simplex of three classes: the gradient norm as colour, with arrows along the motion
       of q; the least eigenvalue of the Hessian, with a line where it changes sign; and the paths
       of descent from the same seven starts, each loss with its own stable step 1/L (the inverse
@@ -128,7 +132,9 @@ def portrait(
 
     For several losses each has a row and a colour, the curves of the others are in grey, and all
     share their axes and the scales of the colours: linear ones, or logarithmic ones where the
-    largest values of two losses differ by more than a factor of 10.
+    largest values of two losses differ by more than a factor of 10. Axes and scales are those of
+    most of the losses: a loss that is singular somewhere goes beyond them, and the foot of the
+    sheet says so.
 
     Args:
         losses: a loss, several, or a mapping from names: `loss(logits, targets)` of one example,
@@ -309,12 +315,14 @@ def _draw(
     last, below = rows[-1][1], {panel.name: 0.9 for panel in panels if panel.bar}
     end = max(last[part][1] + grid.height + below.get(part, 0.55) for part in last)
     raw = [name for name, look in looks.items() if not look["card"].invariance.shift]
-    notes = textwrap.wrap(_notes(panels, raw, num_classes, target), round(17.5 * grid.width))
+    shown = {panel.name: [look[panel.name] for look in looks.values()] for panel in panels}
+    scales = {panel.name: panel.scale(shown[panel.name]) for panel in panels if panel.scale}
+    keys = {panel.name: panel.key(shown[panel.name], scales.get(panel.name)) for panel in panels}
+    words = _notes(panels, keys, raw, num_classes, target, several=len(looks) > 1)
+    notes = textwrap.wrap(words, round(17.5 * grid.width))
     size = grid.width, end + 0.15 * len(notes)
     # said later, it would leave a placeholder, for which each file is drawn twice
     figure = _Sheet(figsize=size, dpi=150, layout="none")  # pyright: ignore
-    shown = {panel.name: [look[panel.name] for look in looks.values()] for panel in panels}
-    scales = {panel.name: panel.scale(shown[panel.name]) for panel in panels if panel.scale}
     for number, (name, colour, (top, places)) in enumerate(zip(looks, palette, rows, strict=True)):
         look, title = looks[name], name if len(name) <= 80 else f"{name[:79]}…"
         _write(figure, 0.15, top, title, color=colour, fontsize=11, weight="bold", parse_math=False)
@@ -333,15 +341,16 @@ def _draw(
             ax = _axes(figure, places[panel.name], f"{panel.name}-{number}", ternary=panel.ternary)
             scale = scales.get(panel.name)
             if panel.ternary:
-                style = {"norm": scale, "rasterized": True} if scale else {"color": colour}
+                style = {"norm": scale.norm, "rasterized": True} if scale else {"color": colour}
                 drawn = _draw_triangle(ax, panel, look[panel.name], target, **style)
-                if panel.bar and number == 0:
-                    _draw_bar(figure, last[panel.name], panel, drawn[0])
+                if panel.bar and scale and number == 0:
+                    _draw_bar(figure, last[panel.name], panel, drawn[0], scale)
                 continue
+            limits = {} if scale is None else {"limits": scale}
             for one in shown[panel.name][:number] + shown[panel.name][number + 1 :]:
-                panel.draw(ax, one, **_OTHERS)
-            panel.draw(ax, look[panel.name], color=colour)
-            ax.set(ylim=scale, ylabel="")
+                panel.draw(ax, one, **limits, **_OTHERS)
+            panel.draw(ax, look[panel.name], **limits, color=colour)
+            ax.set_ylabel("")
             if number < len(looks) - 1:
                 ax.set_xlabel("")
     words = {"va": "top", "color": _QUIET, "fontsize": 7.5, "linespacing": 1.3}
@@ -377,26 +386,77 @@ def _draw_triangle(ax: Axes, panel: _Panel, shown: Any, target: np.ndarray, **st
     return panel.draw(ax, shown, class_names=names, **style)
 
 
-def _draw_bar(figure: Figure, place: _Place, panel: _Panel, mesh: ScalarMappable) -> None:
+class _Colours(NamedTuple):
+    """A scale of colours, and at which ends there are numbers beyond it, as a colour bar says."""
+
+    norm: Normalize
+    extend: str
+
+
+def _draw_bar(
+    figure: Figure, place: _Place, panel: _Panel, mesh: ScalarMappable, colours: _Colours
+) -> None:
     left, top, width, height = place
     below = left + 0.12, top + height + 0.35, width - 0.24, 0.09
     ax = _axes(figure, below, f"{panel.name}-bar")
-    extend = "min" if isinstance(mesh.norm, LogNorm) else "neither"
-    bar = figure.colorbar(mesh, cax=ax, orientation="horizontal", extend=extend)
+    bar = figure.colorbar(mesh, cax=ax, orientation="horizontal", extend=colours.extend)
     bar.set_label(panel.bar)
-    for colours in ax.collections:
-        colours.set_rasterized(True)
-    if isinstance(mesh.norm, SymLogNorm):
-        decade = 10.0 ** math.floor(math.log10(mesh.get_clim()[1]))
-        ticks = [-decade, -decade / 10, 0, decade / 10, decade]
-        bar.set_ticks(ticks, labels=[short(tick) for tick in ticks])
-        bar.minorticks_off()
+    for part in ax.collections:
+        part.set_rasterized(True)
+    ticks, labels = _ticks(colours.norm, width - 0.24)
+    bar.set_ticks(ticks, labels=labels)
+    bar.minorticks_off()
 
 
-def _notes(panels: Sequence[_Panel], raw: list[str], num_classes: int, target: np.ndarray) -> str:
+def _ticks(norm: Normalize, width: float) -> tuple[list[float], list[str]]:
+    """As many ticks as have room for their labels on a bar, whose width is in inches."""
+    low, high = float(norm.vmin or 0), float(norm.vmax or 1)  # pyright: ignore[reportArgumentType]
+    choices: list[list[float]] = []
+    if isinstance(norm, LogNorm | SymLogNorm):
+        last = math.floor(math.log10(high))
+        least = norm.linthresh if isinstance(norm, SymLogNorm) else low
+        first = math.ceil(math.log10(least))
+        for stride in range(1, max(last - first, 1) + 1):
+            decades = [10.0**power for power in range(last, first - 1, -stride)][::-1]
+            signed = [*(-x for x in decades[::-1]), 0.0, *decades]
+            choices.append(signed if isinstance(norm, SymLogNorm) else decades)
+        if isinstance(norm, SymLogNorm):
+            choices.append([-(10.0**last), 0.0, 10.0**last])
+    else:
+        for count in (6, 4, 3, 2):
+            found = MaxNLocator(count, steps=[1, 2, 5, 10], symmetric=low < 0).tick_values(
+                low, high
+            )
+            choices.append([float(x) for x in found if low <= x <= high])
+    ticks, labels = [], []
+    for ticks in choices:
+        labels = [_tick_label(x, norm) for x in ticks]
+        places = width * np.ma.getdata(norm(ticks))
+        wide = np.array([0.071 * len(label) for label in labels])  # of digits of 8 points
+        if np.all(np.diff(places) > (wide[1:] + wide[:-1]) / 2 + 0.06):
+            break
+    return ticks, labels
+
+
+def _tick_label(x: float, norm: Normalize) -> str:
+    if x and isinstance(norm, LogNorm | SymLogNorm) and not 0.01 <= abs(x) <= 100:
+        return ("−" if x < 0 else "") + "10" + raised(f"{round(math.log10(abs(x)))}")
+    return short(x)
+
+
+def _notes(
+    panels: Sequence[_Panel],
+    keys: Mapping[str, Sequence[str]],
+    raw: list[str],
+    num_classes: int,
+    target: np.ndarray,
+    *,
+    several: bool,
+) -> str:
     """What has to be known to read the sheet."""
     curves = ["Gradient norm, time and facts: a certain truth, the wrong classes equal"]
-    curves += [panel.key for panel in panels if panel.key and not panel.ternary]
+    curves += ["grey: the other losses"] if several else []
+    curves += [key for panel in panels if not panel.ternary for key in keys[panel.name]]
     words = (
         f"{num_classes} classes; logits z, q = softmax(z); η: step of descent; L: largest "
         f"curvature at gaps of up to 30 logits. {'; '.join(curves)}."
@@ -406,7 +466,7 @@ def _notes(panels: Sequence[_Panel], raw: list[str], num_classes: int, target: n
         return f"{words} A portrait of 3 classes has {number} triangles more."
     p = ", ".join(f"{x:.3g}" for x in target)
     triangles = [f"Triangles: P = ({p}){'' if target.max() == 1 else ', at the star'}"]
-    triangles += [panel.key for panel in panels if panel.key and panel.ternary]
+    triangles += dict.fromkeys(key for panel in panels if panel.ternary for key in keys[panel.name])
     words += f" {'; '.join(triangles)}."
     if raw:
         s = "s" if len(raw) == 1 else ""
@@ -414,49 +474,133 @@ def _notes(panels: Sequence[_Panel], raw: list[str], num_classes: int, target: n
     return words
 
 
-def _decades(values: Sequence[ArrayLike]) -> tuple[float, float]:
-    """Limits of a logarithmic axis: whole decades, at least two and at most eleven."""
-    together = np.concatenate([np.asarray(one) for one in values])
-    together = together[np.isfinite(together) & (together > 0)]
-    if not together.size:
+def _decades(values: Sequence[ArrayLike], *, from_top: bool) -> tuple[float, float]:
+    """Limits of a logarithmic axis: whole decades, at least two, of several losses at most eleven.
+
+    The eleven are those that hold the largest values of most losses, or the least of most: one
+    that is of another order does not press the others flat.
+    """
+    powers = [np.asarray(one) for one in values]
+    powers = [np.log10(one[np.isfinite(one) & (one > 0)]) for one in powers]
+    powers = [one for one in powers if one.size]
+    if not powers:
         return 0.1, 10.0
-    top = math.floor(math.log10(together.max())) + 1
-    bottom = math.ceil(math.log10(together.min())) - 1
-    return 10.0 ** min(max(bottom, top - 11), top - 2), 10.0**top
+    tops = np.array([math.floor(one.max()) + 1 for one in powers])
+    bottoms = np.array([math.ceil(one.min()) - 1 for one in powers])
+    if from_top:
+        top = max(tops, key=lambda end: (np.sum((tops <= end) & (tops > end - 11)), end))
+        bottom = max(bottoms.min(), top - 11)
+    else:
+        bottom = max(
+            bottoms, key=lambda end: (np.sum((bottoms >= end) & (bottoms < end + 11)), -end)
+        )
+        top = tops.max() if len(powers) == 1 else min(tops.max(), bottom + 11)
+    bottom = min(bottom, top - 2)
+    return 10.0 ** max(int(bottom), -250), 10.0 ** min(int(top), 250)
 
 
-def _colours(values: Sequence[np.ndarray], *, signed: bool) -> Normalize:
-    """A scale of colours: linear, or logarithmic if the losses differ by more than 10."""
-    largest = [np.abs(one[np.isfinite(one)]).max(initial=0.0) for one in values]
-    largest = [float(one) for one in largest if one > 0] or [1.0]
-    most = max(largest)
-    if most <= 10 * min(largest):
-        return Normalize(-most if signed else 0, most)
-    return SymLogNorm(most / 100, vmin=-most, vmax=most) if signed else LogNorm(most / 1e3, most)
+def _colours(values: Sequence[np.ndarray], *, signed: bool) -> _Colours:
+    """A scale of colours: linear, or logarithmic if the losses differ by more than 10.
+
+    A loss with a few huge values counts by its 95th percentile, and one that is huge everywhere
+    by a million times the least of the losses: neither makes the others white.
+    """
+    sizes = []
+    for one in values:
+        size = np.abs(one[np.isfinite(one)])
+        usual = np.percentile(size, 95) if size.size else 0.0
+        largest = size.max(initial=0.0)
+        sizes.append(float(usual if largest > 10 * usual > 0 else largest))
+    sizes = [size for size in sizes if size > 0] or [1.0]
+    least = min(sizes)
+    most = min(max(sizes), 1e6 * least)
+    if most <= 10 * least:
+        norm = Normalize(-most if signed else 0, most)
+    elif signed:
+        norm = SymLogNorm(min(most / 100, least / 10), vmin=-most, vmax=most)
+    else:
+        norm = LogNorm(min(most / 1e3, least / 10), most)
+    beyond = any(bool((np.abs(one[np.isfinite(one)]) > 1.000001 * most).any()) for one in values)
+    ends = [(beyond and signed) or isinstance(norm, LogNorm), beyond]
+    extend = {(False, True): "max", (True, False): "min", (True, True): "both"}
+    return _Colours(norm, extend.get((ends[0], ends[1]), "neither"))
+
+
+def _key_of_colours(values: Sequence[np.ndarray], colours: _Colours) -> list[str]:
+    words = []
+    if colours.extend in ("max", "both"):
+        words.append("a bar with a tip: numbers go on beyond it")
+    if not all(np.isfinite(one).all() for one in values):
+        words.append("white: not finite")
+    return words
 
 
 # The panels
 
 
-def _draw_profile(ax: Axes, profile: GradientProfile, **style: Any) -> None:
+def _draw_profile(
+    ax: Axes, profile: GradientProfile, *, limits: tuple[float, float], **style: Any
+) -> None:
     _, *zeros = plots.plot_gradient_profile(ax, profile, **style)
     for triangles in zeros:
         triangles.set_markevery(16)
     ax.set_xticks([1e-6, 0.5, 1 - 1e-6], ["10⁻⁶", "½", "1 − 10⁻⁶"])
-    ax.set_xlim(1e-9, 1 - 1e-9)
+    ax.set(xlim=(1e-9, 1 - 1e-9), ylim=limits)
 
 
-def _draw_escape(ax: Axes, card: LossCard, **style: Any) -> None:
-    plots.plot_escape_law(ax, card.escape, **{**style, "linewidth": 1.0})
-    ax.set_xticks([0, 4, 8, 12])
-    ax.set(xlim=(-0.5, 12.5), xlabel="margin of the mistake, logits")
+def _key_of_profile(profiles: Sequence[GradientProfile], limits: Any) -> list[str]:
+    zero = any((np.asarray(profile.gradient_norm) == 0).any() for profile in profiles)
+    return ["▼: the gradient is exactly 0"] if zero else []
+
+
+class _Times(NamedTuple):
+    """The axes of the panel of times: the largest margin, and the limits of the times."""
+
+    margin: float
+    limits: tuple[float, float]
+
+
+def _escape_up_to(card: LossCard, margin: float) -> EscapeLaw:
+    kept = card.escape.margins <= margin
+    return card.escape._replace(margins=card.escape.margins[kept], times=card.escape.times[kept])
+
+
+def _axes_of_times(facts: Sequence[LossCard]) -> _Times:
+    """Margins up to 24; all times of one loss, and of several the decades where most begin."""
+    margin = 24.0 if max(card.escape.margins.max() for card in facts) > 12 else 12.0
+    times = [_escape_up_to(card, margin).times for card in facts]
+    return _Times(margin, _decades(times, from_top=False))
+
+
+def _draw_escape(ax: Axes, card: LossCard, *, limits: _Times, **style: Any) -> None:
+    escape = _escape_up_to(card, limits.margin)
+    plots.plot_escape_law(ax, escape, limits=limits.limits, **{**style, "linewidth": 1.0})
+    ax.set_xticks(np.linspace(0, limits.margin, 4))
+    ax.set(xlim=(-0.5, limits.margin + 0.5), xlabel="margin of the mistake, logits")
+
+
+def _key_of_escape(facts: Sequence[LossCard], limits: _Times) -> list[str]:
+    words = ["the law is that of margins from 8 on"]
+    times = np.concatenate([_escape_up_to(card, limits.margin).times for card in facts])
+    if np.isinf(times).any():
+        words.append("▲: never")
+    if ((times > limits.limits[1]) & np.isfinite(times)).any():
+        words.append("△: later than the axis ends")
+    return words
+
+
+def _norms(fields: Sequence[Any]) -> list[np.ndarray]:
+    return [np.linalg.norm(field.gradients, axis=-1) for field in fields]
 
 
 def _least_curvatures(subject: _Subject) -> tuple[Array, Array]:
-    """The points of the field, and the least curvature at each."""
+    """The points of the field, and the least curvature at each; 0 if it is so but for rounding."""
     q, logits = subject.field.q, subject.field.logits
     targets = jnp.broadcast_to(subject.target, logits.shape)
-    return q, curvature.eigenvalues(subject.loss, logits, targets)[:, 0]
+    all_of_them = curvature.eigenvalues(subject.loss, logits, targets)
+    least, sizes = all_of_them[:, 0], jnp.abs(all_of_them)
+    largest = jnp.max(jnp.where(jnp.isfinite(sizes), sizes, 0.0))
+    return q, jnp.where(jnp.abs(least) < 1e-9 * largest, 0.0, least)
 
 
 def _step_of(card: LossCard) -> tuple[float, str]:
@@ -491,24 +635,26 @@ PANELS = (
         head="gradient norm ‖dL/dz‖",
         measure=lambda subject: subject.profile,
         draw=_draw_profile,
-        scale=lambda profiles: _decades([profile.gradient_norm for profile in profiles]),
+        scale=lambda profiles: _decades(
+            [profile.gradient_norm for profile in profiles], from_top=True
+        ),
+        key=_key_of_profile,
     ),
     _Panel(
         name="escape",
         head="time to unlearn, η × steps",
         note=lambda card: card.escape.in_short(),
         draw=_draw_escape,
-        scale=lambda facts: _decades([card.escape.times for card in facts]),
-        key="the law is that of margins from 8 on",
+        scale=_axes_of_times,
+        key=_key_of_escape,
     ),
     _Panel(
         name="field",
         head="push, and where q moves",
         measure=lambda subject: subject.field,
         draw=partial(plots.plot_simplex_field, arrows=9),
-        scale=lambda fields: _colours(
-            [np.linalg.norm(field.gradients, axis=-1) for field in fields], signed=False
-        ),
+        scale=lambda fields: _colours(_norms(fields), signed=False),
+        key=lambda fields, colours: _key_of_colours(_norms(fields), colours),
         bar="‖dL/dz‖",
         ternary=True,
     ),
@@ -519,7 +665,10 @@ PANELS = (
         draw=lambda ax, shown, **style: plots.plot_simplex_map(ax, *shown, **style),
         scale=lambda shown: _colours([curvatures for _, curvatures in shown], signed=True),
         bar="least eigenvalue of d²L/dz²",
-        key="the line is where the least curvature is 0",
+        key=lambda shown, colours: [
+            "the line is where the least curvature changes its sign",
+            *_key_of_colours([curvatures for _, curvatures in shown], colours),
+        ],
         ternary=True,
     ),
     _Panel(
@@ -528,7 +677,7 @@ PANELS = (
         note=lambda card: _step_of(card)[1],
         measure=_paths,
         draw=_draw_paths,
-        key="descent: a dot a step, open at the start, full at the end",
+        key=lambda *_: ["descent: a dot a step, open at the start, full at the end"],
         ternary=True,
     ),
 )

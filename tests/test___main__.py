@@ -216,6 +216,7 @@ REFUSED = {
     "card softmax_brier": "no loss is called softmax_brier; did you mean softmax_brier_score?",
     "card softmax_focal_loss:gama=2": "softmax_focal_loss has no option gama; did you mean gamma?",
     "card softmax_focal_loss:gamma=-1": "softmax_focal_loss:gamma=-1: gamma must lie in [0, ∞), ",
+    "card softmax_brier_score --classes 1000000": "A card of 1,000,000 classes would need about ",
     "portrait softmax_brier_score": "the following arguments are required: -o/--output; see jaxent",
     "portrait x -o x.jpg": "--output must be a file that ends in .png or .pdf or .svg, but it is x",
     "portrait x -o png": "--output must be a file that ends in .png or .pdf or .svg, but it is png",
@@ -227,6 +228,7 @@ REFUSED = {
     "portrait sigmoid_squared_error -o a.svg --target 1,0,0": "--target is for 3 classes, and sig",
     "portrait sigmoid_squared_error -o a.svg --classes 3": "--classes must be 2 with sigmoid_sq",
     "page x -o x.htm": "--output must be a file that ends in .html, but it is x.htm",
+    "page x --float -o x.html": "there is no option --float; did you mean --float32?",
     "page x --classes 3 -o x.html": "there is no option --classes; jaxent page has --target, ",
     "page x -o x.html --target 0.7,0.2,0.2": "--target must be 3 numbers, none of them negative, "
     "that sum to 1, such as 0.7,0.3,0, but it is 0.7,0.2,0.2, which sums to 1.1",
@@ -261,6 +263,16 @@ def test_where_nothing_can_be_written_is_found_before_any_loss_is_looked_at(refu
     assert "cannot be written" in refused("page mine.py -o no/x.html")
 
 
+@pytest.mark.parametrize("line", ["card mine.py", "check mine.py", "page mine.py -o x.html"])
+def test_a_loss_of_probabilities_is_refused_and_told_to_take_the_softmax(refused, here, line):
+    (here / "mine.py").write_text(
+        "import jax.numpy as jnp\ndef of_q(q, p):\n    return -jnp.sum(p * jnp.log(q))\n"
+    )
+    said = refused(line)
+    assert said.startswith("mine.py wants probabilities, not logits, ")
+    assert said.endswith("lambda logits, targets: loss(jax.nn.softmax(logits), targets)")
+
+
 def test_a_loss_that_fails_is_found_before_any_other_is_measured(call, here, asked):
     (here / "mine.py").write_text("def f(z, p):\n    return z[7:] + p\n")
     for line in "card squentropy mine.py", "portrait squentropy mine.py -o x.png":
@@ -291,6 +303,25 @@ def test_an_error_of_jaxents_own_is_not_hidden(here, monkeypatch):
     monkeypatch.setattr(cards, "card", lambda *_, **__: divmod(1, 0))
     with pytest.raises(ZeroDivisionError):
         command.main(["card", "squentropy"])
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "there is not enough memory"),
+        (MemoryError("Unable to allocate 74.5 GiB"), "Unable to allocate 74.5 GiB"),
+        (
+            RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nand more"),
+            "there is not enough memory: Out of memory allocating 9 bytes.",
+        ),
+    ],
+)
+def test_too_little_memory_is_named_in_one_line(call, monkeypatch, error, said):
+    def exhausted(*_, **__):
+        raise error
+
+    monkeypatch.setattr(cards, "card", exhausted)
+    assert call("card squentropy") == (2, "", f"jaxent: {said}\n")
 
 
 # What is asked of the instruments
@@ -466,6 +497,30 @@ def test_a_reader_that_goes_away_is_not_complained_of():
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait() == 128 + signal.SIGPIPE
+
+
+def test_an_interruption_is_not_lost_in_code_that_catches_it(here):
+    (here / "mine.py").write_text(
+        "import os, signal, time\n"
+        "try:\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(9)\n"
+        "except BaseException as error:\n    raise ImportError from error\n"
+        "def f(z, p):\n    return z @ p\n"
+    )
+    received = subprocess.run(
+        [sys.executable, "-m", "jaxent", "check", "mine.py"], capture_output=True, text=True
+    )
+    assert (received.returncode, received.stdout, received.stderr) == (130, "", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("words", ["list", "--help"])
+def test_results_that_cannot_be_written_are_named_in_one_line(words):
+    with open("/dev/full", "w") as full:
+        received = subprocess.run(
+            [sys.executable, "-m", "jaxent", words], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert received.returncode == 2
+    assert received.stderr == "jaxent: stdout cannot be written: No space left on device\n"
 
 
 def test_a_terminal_without_the_letters_is_shown_others(monkeypatch):

@@ -301,17 +301,25 @@ def impossible(row, *classes):
 
 @pytest.mark.parametrize("wrong", [-1, 4, 99])
 def test_a_label_outside_its_range_is_named(wrong):
-    with refused(ValueError, f"Labels must lie in [0, 4), but the label of example 1 is {wrong}."):
+    message = (
+        f"Labels must lie in [0, 4), but the label of example 1 is {wrong}: "
+        f"where=labels != {wrong} leaves such examples out."
+    )
+    with refused(ValueError, message):
         check_labels([0, wrong, 3])
     check_labels([0, 2, 3])
     jax.jit(check_labels)([0, wrong, 3])
 
 
 def test_a_label_in_a_batch_of_many_axes_is_named_by_all_of_them():
-    message = "Labels must lie in [0, 4), but the label of example (1, 0) is 7."
+    message = "Labels must lie in [0, 4), but the label of example (1, 0) is 7: where=labels != 7 "
+    message += "leaves such examples out."
     with refused(ValueError, message):
         check_labels([[0, 1], [7, 3]], logits=zeros((2, 2, 4)), axes=(2,))
-    message = "Labels must lie in [0, 8), but the label of example 1 is 8."
+    message = (
+        "Labels must lie in [0, 8), but the label of example 1 is 8: where=labels != 8 leaves "
+    )
+    message += "such examples out."
     with refused(ValueError, message):
         check_labels([0, 8], logits=zeros((2, 2, 4)), axes=(0, 2))
 

@@ -628,6 +628,25 @@ def test_table_without_cards_is_refused():
         cards.comparison_table([])
 
 
+def test_a_single_card_is_a_table_of_one_column():
+    card = card_of(BRIER)
+    assert cards.comparison_table(card) == cards.comparison_table([card])
+
+
+@pytest.mark.parametrize("given", [[losses.softmax_brier_score], losses.softmax_brier_score, "ab"])
+def test_what_is_no_card_is_refused_by_the_table(given):
+    with pytest.raises(
+        TypeError, match=r"cards must be a card or several, .*: measure a loss firs"
+    ):
+        cards.comparison_table(given)
+
+
+def test_a_card_that_does_not_fit_into_memory_is_refused_with_the_numbers():
+    said = r"A card of 10,000,000 classes would need about [\d,]+ GiB of memory, and this machine h"
+    with pytest.raises(MemoryError, match=said):
+        cards.card(losses.softmax_brier_score, 10_000_000)
+
+
 @pytest.mark.parametrize(
     ("law", "coefficients", "expected"),
     [

@@ -282,6 +282,33 @@ def test_nan_spoils_its_own_example_and_no_other(name):
         np.testing.assert_array_equal(np.delete(received, 2, 0), np.delete(expected, 2, 0))
 
 
+@every_quantity_of_two
+@pytest.mark.parametrize("place", [0, 1])
+def test_nan_spoils_what_it_is_multiplied_by_zero_in(name, place):
+    operands = single([[0.5, 0.5, 0.0]], [[0.25, 0.5, 0.25]])
+    operands[1 - place][0, 2], operands[place][0, 2] = 0.0, np.nan
+    value, slopes = measure(name, *operands)
+    assert np.isnan(value).all()
+    assert any(np.isnan(slope[0, 2]) for slope in slopes)
+
+
+@every_quantity_of_probabilities
+def test_negative_probabilities_are_refused_where_they_are_kept(name):
+    operands = single(P, Q)[: len(QUANTITIES[name].operands)]
+    operands[-1][2, 1] = -0.25
+    last = "pq"[len(operands) - 1]
+    with pytest.raises(ValueError, match=rf"{last} must be .*{last}\[2, 1\] is -0.25: jax"):
+        evaluate(name, *operands)
+    kept = np.ones((EXAMPLES, OUTCOMES), bool)
+    kept[2, 1] = False
+    assert np.isfinite(evaluate(name, *operands, where=kept)).all()
+
+
+def test_a_negative_probability_has_no_surprisal():
+    with pytest.raises(ValueError, match=r"p must be probabilities, none of them negative, but p"):
+        information.surprisal(jnp.array(-0.5))
+
+
 # Digits
 
 

@@ -778,9 +778,9 @@ def test_a_label_that_names_no_class_is_refused_or_where_it_is_traced_gives_nan(
     labels = LABELS.astype(dtype)
     labels[2] = label
     z = jnp.asarray(single(LOGITS))
-    with pytest.raises(ValueError, match=rf"\[0, 4\).*example 2 is {label}\."):
+    with pytest.raises(ValueError, match=rf"\[0, 4\).*example 2 is {label}: where="):
         labelled(z, labels)
-    with pytest.raises(ValueError, match=rf"\[0, 4\).*example 2 is {label}\."):
+    with pytest.raises(ValueError, match=rf"\[0, 4\).*example 2 is {label}: where="):
         jax.grad(lambda z: labelled(z, labels).sum())(z)
     for received in measure("softmax_cross_entropy_with_integer_labels", z, labels):
         assert np.isnan(received[2]).all()
@@ -871,6 +871,28 @@ def test_smoothing_refuses_mass_that_is_hidden_or_where_it_is_traced_makes_it_na
 def test_smoothing_refuses_an_alpha_outside_of_the_unit_interval(alpha):
     with pytest.raises(ValueError, match=r"alpha must lie in \[0, 1\], but it is"):
         losses.smooth_labels(ONE_HOT, alpha)
+
+
+@pytest.mark.parametrize(
+    ("labels", "named"),
+    [
+        (jnp.arange(8), r"labels\[2\] of shape \(8,\) is 2: make integer labels one-hot first"),
+        (jnp.array([0, 1, 1]), r"labels\[1\] of shape \(3,\) is 1: make integer"),
+        (jnp.array([[0.5, -0.5, 1.0]]), r"labels\[0, 1\] of shape \(1, 3\) is -0.5: "),
+    ],
+)
+def test_numbers_of_classes_are_no_labels_to_smooth(labels, named):
+    with pytest.raises(ValueError, match=named):
+        losses.smooth_labels(labels, 0.1)
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (2, 5)])
+def test_integer_labels_of_a_dense_loss_are_told_to_be_made_one_hot(shape):
+    logits, labels = jnp.zeros((*shape, 3)), jnp.ones(shape, int)
+    with pytest.raises(ValueError, match=r"they are integers of shape .*: make them one-hot first"):
+        losses.softmax_brier_score(logits, labels)
+    dense = losses.softmax_brier_score(logits, jax.nn.one_hot(labels, 3))
+    np.testing.assert_allclose(dense, np.full(shape, 2 / 3), rtol=1e-6)
 
 
 def test_smoothing_makes_integer_labels_floating_and_keeps_other_dtypes():

@@ -115,12 +115,13 @@ def test_modules_are_attributes_of_the_package():
 # Borders
 
 OF_THE_PACKAGE = [name for name in SOURCES if name.startswith("jaxent.")]
-OF_LIBRARIES = {"_replace", "_asdict", "_fields", "_make", "_triangulation"}
+OF_LIBRARIES = {"_exit", "_replace", "_asdict", "_fields", "_make", "_triangulation"}
 
 # A module imports modules that stand before its own, and no other.
 ORDER = ["_words", "_arguments", "_files", "theory", "_examples", "_softmax", "_sigmoid"]
 ORDER += ["_run", "_differences", "losses", "information", "gradients", "curvature"]
-ORDER += ["derivatives", "descent", "_catalogue", "cards", "plots", "_table", "_javascript"]
+ORDER += ["derivatives", "_optimizers", "descent", "_catalogue", "_advice", "cards", "plots"]
+ORDER += ["_table", "_javascript"]
 ORDER += ["portraits", "pages", "_specification", "__main__"]
 
 

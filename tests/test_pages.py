@@ -911,6 +911,32 @@ def luminance(colour):
     return linear @ [0.2126, 0.7152, 0.0722]
 
 
+@pytest.mark.parametrize("small", ["display: none", "width: 1px; height: 1px", "height: 0"])
+def test_a_page_in_a_frame_without_a_size_works_once_it_has_one(browser, four, folder, small):
+    outside, heard = window(browser, viewport={"width": 1000, "height": 800}), []
+    outside.set_default_timeout(20_000)
+    outside.on("console", lambda message: heard.append(message.text))
+    outside.on("pageerror", lambda error: heard.append(str(error)))
+    frame = f'<iframe src="{four.name}" style="border: 0; {small}"></iframe>'
+    (folder / "frame.html").write_text(f"<!doctype html><title>A frame</title>{frame}")
+    outside.goto((folder / "frame.html").as_uri())
+    outside.wait_for_timeout(300)
+    outside.evaluate("document.querySelector('iframe').style = 'width: 900px; height: 700px'")
+    inside = outside.frames[1]
+    inside.locator("#field-scale span").last.filter(has_text=re.compile(r"\d")).wait_for()
+    inside.wait_for_function(
+        """() => [...document.querySelectorAll("canvas")].every((canvas) => {
+          const pixels = canvas.width
+            ? canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data
+            : [];
+          return pixels.some((part) => part > 0);
+        })"""
+    )
+    assert inside.locator("#triangle").bounding_box()["width"] > 100
+    outside.context.close()
+    assert heard == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_can_be_read_and_the_dark_is_dark(browser, four, scheme):
     with opened(browser, four, color_scheme=scheme) as page:
@@ -1009,10 +1035,25 @@ def test_where_nothing_can_be_written_nothing_is_computed(tmp_path):
     def never(logits, targets):
         raise AssertionError("it was called")
 
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"no.page\.html cannot: there is no folder .*no\."):
         pages.save_page(never, tmp_path / "no" / "page.html")
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(IsADirectoryError, match="path must be a file that can be written"):
         pages.save_page(never, tmp_path)
+    with pytest.raises(ValueError, match=r"path must end in \.html, such as .*q\.html, but it is"):
+        pages.save_page(never, tmp_path / "q")
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (lambda z, p: -np.sum(np.asarray(p) * np.log(np.asarray(z))), "use jax.numpy in it"),
+        (lambda q, p: -jnp.sum(p * jnp.log(q)), "wants probabilities, not logits"),
+        (lambda z, y: -jax.nn.log_softmax(z)[y], "takes one integer label an example"),
+    ],
+)
+def test_what_is_no_loss_of_logits_is_told_what_to_do(loss, said):
+    with pytest.raises(ValueError, match=f"^mine .*{said}.*\\.$"):
+        pages.page({"mine": loss})
 
 
 @pytest.mark.parametrize("target", [(1, 0), (0.5, 0.6, 0.1), (1.5, -0.5, 0), (math.nan, 0, 1)])

@@ -364,6 +364,17 @@ def test_map_of_one_sign_or_of_zero_but_for_rounding_has_no_line(ternary_ax, sig
     assert plots.plot_simplex_map(ternary_ax, field.q, values)[1] is None
 
 
+def test_line_of_a_map_is_no_edge_of_a_region_that_is_zero_but_for_rounding(ternary_ax):
+    field = a_field(60)
+    height = field.q[:, 0]
+    flat = np.where(height > 0.5, -height, 1e-17 * np.cos(np.arange(len(height))))
+    assert plots.plot_simplex_map(ternary_ax, field.q, flat)[1] is None
+    _, line = plots.plot_simplex_map(ternary_ax, field.q, np.where(height < 0.2, 0, height - 0.6))
+    assert line is not None
+    (path,) = line.get_paths()
+    np.testing.assert_allclose(np.asarray(path.vertices)[:, 1], 0.6, atol=1e-6)
+
+
 def test_map_has_no_line_if_none_is_asked_for(ternary_ax):
     field = a_field()
     assert plots.plot_simplex_map(ternary_ax, field.q, field.q[:, 0] - 0.5, contour=None)[1] is None
@@ -487,6 +498,32 @@ def test_what_is_never_unlearned_stands_on_the_top_edge(ax):
     assert not never.get_clip_on()
 
 
+def test_times_beyond_the_limits_are_open_triangles_on_the_edge(ax):
+    times = 1e-3 * 10.0 ** np.arange(12)
+    times[-2:] = np.inf
+    escape = an_escape("exponential", (0.0, 1e-4, np.log(10)), times)
+    _, dots, never, later, earlier = plots.plot_escape_law(ax, escape, limits=(1e-2, 1e4))
+    assert ax.get_ylim() == (1e-2, 1e4)
+    shown = np.isfinite(np.asarray(dots.get_ydata()))
+    np.testing.assert_array_equal(escape.margins[shown], np.arange(2.0, 9.0))
+    np.testing.assert_array_equal(never.get_xdata(), [11, 12])
+    np.testing.assert_array_equal(later.get_xdata(), [9, 10])
+    np.testing.assert_array_equal(earlier.get_xdata(), [1])
+    faces = [mark.get_markerfacecolor() for mark in (never, later, earlier)]
+    assert faces == [never.get_color(), "white", "white"]
+
+
+def test_times_as_long_as_a_float_can_be_are_drawn_within_the_axes(ax):
+    times = 10.0 ** np.linspace(0, 307, 12)
+    law = "exponential", (0.0, 1e-300, 300.0)
+    _, dots, later = plots.plot_escape_law(ax, an_escape(*law, times))
+    ax.figure.draw_without_rendering()
+    low, high = ax.get_ylim()
+    heights = np.asarray(dots.get_ydata())
+    assert low < np.nanmin(heights) < np.nanmax(heights) <= high < 1e300
+    assert np.isnan(heights).sum() == np.size(later.get_xdata())
+
+
 # Cards
 
 
@@ -556,6 +593,18 @@ def test_card_of_a_loss_that_cannot_be_called_with_many_classes_says_no_power(ax
     assert received["push, uniform q"] == "0.544"
 
 
+@pytest.mark.parametrize("length", [60, 200])
+def test_a_long_fact_of_a_card_stays_in_its_column(ax, length, monkeypatch):
+    words = dict.fromkeys(["proper", "escape", "range"], "x" * length)
+    monkeypatch.setattr(type(a_card()), "short_words", lambda card: words)
+    texts = plots.plot_card(ax, a_card(), columns=2, fontsize=6)
+    ax.figure.draw_without_rendering()
+    assert unreadable_text(ax.figure) == []
+    sizes = {text.get_fontsize() for text in texts[1::2]}
+    assert sizes == {0.75 * 6}
+    assert all(text.get_text().endswith("…") for text in texts[1::2])
+
+
 def test_card_runs_down_its_columns_from_the_top(ax):
     texts = plots.plot_card(ax, a_card(), columns=3, fontsize=6)
     ax.figure.draw_without_rendering()
@@ -567,7 +616,8 @@ def test_card_runs_down_its_columns_from_the_top(ax):
         assert np.all(np.diff([box.y1 for box in column]) < 0)
     lefts = [column[0].x0 for column in columns]
     np.testing.assert_allclose(np.diff(lefts), ax.bbox.width / 3, atol=3)
-    assert all(text.get_fontsize() == 6 for text in texts)
+    assert all(text.get_fontsize() == 6 for text in texts[::2])
+    assert all(float(text.get_fontsize()) >= 0.75 * 6 for text in texts[1::2])
 
 
 # Legibility

@@ -46,6 +46,20 @@ def one_hot_only(logits, targets):
     return jnp.where(certain, losses.softmax_cross_entropy(logits, targets), jnp.nan)
 
 
+def ordinal(logits, targets):
+    edges = jnp.array([-jnp.inf, -1.0, 1.0, jnp.inf]) - logits[0]
+    shares = jax.nn.sigmoid(edges[1:]) - jax.nn.sigmoid(edges[:-1])
+    return -jnp.sum(targets * jnp.log(shares + 1e-12))
+
+
+def sharp(logits, targets):
+    return jnp.sum((jax.nn.softmax(10 * logits) - targets) ** 2)
+
+
+def singular(logits, targets):
+    return jnp.sum(targets / jnp.maximum(jax.nn.softmax(logits), 1e-9) ** 3)
+
+
 CASES = {
     "cross-entropy": {"losses": losses.softmax_cross_entropy},
     "Brier score": {"losses": losses.softmax_brier_score},
@@ -55,6 +69,10 @@ CASES = {
     "hinge": {"losses": hinge},
     "clipped": {"losses": clipped},
     "without curvature": {"losses": [linear, constant], "target": (0, 1, 0)},
+    "one latent number": {"losses": ordinal},
+    "sharp": {"losses": [losses.softmax_cross_entropy, sharp]},
+    "sharp alone": {"losses": sharp},
+    "singular": {"losses": [losses.softmax_cross_entropy, losses.softmax_brier_score, singular]},
     "options": {"losses": partial(losses.generalized_cross_entropy, exponent=0.5)},
     "five classes": {"losses": losses.softmax_focal_loss, "num_classes": 5},
     "two of five classes": {
@@ -173,6 +191,36 @@ def test_line_of_the_map_is_where_the_least_curvature_of_the_brier_score_is_zero
 def test_convex_loss_has_no_line_on_its_map():
     (row,) = panels(sheet("cross-entropy"))
     assert [type(one) for one in row["curvature"].collections] == [TriMesh]
+
+
+def test_curvature_that_is_zero_but_for_rounding_is_drawn_as_zero_and_without_a_line():
+    (row,) = panels(sheet("one latent number"))
+    assert [type(one) for one in row["curvature"].collections] == [TriMesh]
+    assert np.all(q_and_values_of(mesh_of(row["curvature"]))[1] == 0)
+
+
+@pytest.mark.parametrize("case", ["sharp", "sharp alone", "clipped", "singular"])
+def test_all_times_stand_within_their_panel(case):
+    for row in panels(sheet(case)):
+        ax = row["escape"]
+        for line in ax.lines:
+            if line.get_marker() != "None":
+                places = line.get_transform().transform(line.get_xydata())
+                x, y = ax.transAxes.inverted().transform(places[~np.isnan(places).any(1)]).T
+                assert np.all((x >= 0) & (x <= 1) & (y >= -1e-9) & (y <= 1 + 1e-9))
+
+
+def test_margins_are_shown_up_to_24():
+    card = cards.card(losses.softmax_cross_entropy, 3, name="", seed=0, progress=str)
+    margins = np.array([*range(1, 25), 40.0, 80.0])
+    times = np.array([*np.exp(margins[:-2]), 1e300, np.inf])
+    card = card._replace(escape=card.escape._replace(margins=margins, times=times))
+    figure = portraits.portrait({"one": losses.softmax_cross_entropy}, facts={"one": card})
+    (row,) = panels(figure)
+    assert row["escape"].get_xlim() == (-0.5, 24.5)
+    _, dots = row["escape"].lines
+    np.testing.assert_array_equal(dots.get_xydata(), np.stack([margins, times], -1)[:-2])
+    assert unreadable_text(figure) == []
 
 
 def test_profile_is_the_gradient_norm_by_its_closed_form():
@@ -340,6 +388,36 @@ def test_losses_of_different_scales_share_logarithmic_colours():
     row, *_ = panels(sheet("two"))
     for panel in "field", "curvature":
         assert not isinstance(mesh_of(row[panel]).norm, (LogNorm, SymLogNorm))
+
+
+def test_one_singular_loss_does_not_blank_the_others():
+    rows = panels(sheet("singular"))
+    for row in rows[:2]:
+        for panel in "field", "curvature":
+            mesh = mesh_of(row[panel])
+            shades = np.ma.getdata(mesh.norm(np.abs(np.asarray(mesh.get_array()))))
+            middle = 0.0 if panel == "field" else 0.5
+            assert np.quantile(np.abs(shades - middle), 0.75) > 0.05
+    curvatures = mesh_of(rows[2]["curvature"])
+    assert curvatures.norm.vmax < np.asarray(curvatures.get_array()).max()
+    bottom, top = rows[0]["profile"].get_ylim()
+    assert bottom < 1 < top < 1e12
+    assert "a bar with a tip: numbers go on beyond it" in text_of(sheet("singular")).replace(
+        "\n", " "
+    )
+    assert "a bar with a tip" not in text_of(sheet("sharp"))
+
+
+def test_marks_are_explained_at_the_foot_where_there_are_any():
+    def said(case):
+        return text_of(sheet(case)).replace("\n", " ")
+
+    assert "▼: the gradient is exactly 0" in said("clipped")
+    assert "▲: never" in said("clipped")
+    assert "△: later than the axis ends" in said("sharp")
+    assert "grey: the other losses" in said("two")
+    for words in "▼", "▲", "△", "grey", "tip":
+        assert words not in said("Brier score")
 
 
 def test_every_loss_has_its_name_and_its_card():

@@ -114,6 +114,7 @@ def card(
         TypeError: num_classes is not an int.
         ValueError: num_classes is less than 2, the loss does not return a scalar, or it is finite
             nowhere.
+        MemoryError: the card of so many classes needs more memory than this machine has.
         Whatever the loss itself raises.
 
     Example:
@@ -137,6 +138,7 @@ def card(
     arguments.check_count(num_classes, "num_classes", least=2)
     if not callable(loss):
         raise TypeError(f"loss must be a function of (logits, targets), but it is {loss!r}.")
+    arguments.check_memory(_memory(num_classes), f"A card of {num_classes:,} classes")
     facts: dict[str, Any] = {}
     with jax.enable_x64(True):
         subject = Subject(loss, num_classes, seed)
@@ -147,17 +149,23 @@ def card(
     return LossCard(name or arguments.name_of(loss), num_classes, **facts)
 
 
-def comparison_table(cards: Iterable[LossCard], *, markdown: bool = False) -> str:
+def _memory(num_classes: int) -> int:
+    """About how many bytes a card needs at its peak: a few Hessians, and the rows of points."""
+    return 8 * (6 * num_classes**2 + 4096 * num_classes)
+
+
+def comparison_table(cards: LossCard | Iterable[LossCard], *, markdown: bool = False) -> str:
     """Several cards side by side, one column a loss.
 
     Args:
-        cards: of `card`.
+        cards: of `card`: several, or one.
         markdown: as a table in Markdown, not as aligned text.
 
     Returns:
         The table, without a line break at its end. Points are given as Q = softmax(z).
 
     Raises:
+        TypeError: something other than cards was given, such as losses.
         ValueError: there are no cards.
 
     Example:
@@ -166,7 +174,15 @@ def comparison_table(cards: Iterable[LossCard], *, markdown: bool = False) -> st
         >>> print(cards.comparison_table([facts]).splitlines()[5])
         2/L                        3.246
     """
+    if isinstance(cards, LossCard) or not isinstance(cards, Iterable):
+        cards = [cards]
     cards = list(cards)
+    for one in cards:
+        if not isinstance(one, LossCard):
+            raise TypeError(
+                f"cards must be a card or several, as cards.card(loss) returns them, but there is "
+                f"{one!r}: measure a loss first, comparison_table([card(loss)])."
+            )
     if not cards:
         raise ValueError("There must be at least one card to compare.")
     columns = [{"": card.name, **card.long_words()} for card in cards]

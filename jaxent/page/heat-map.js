@@ -39,6 +39,7 @@ function* examine(loss) {
   const results = [];
   for (const chart of loss ? charts : []) {
     const [columns, lines] = [Math.ceil(chart.width / CELL), Math.ceil(chart.height / CELL)];
+    if (columns * lines === 0) continue; // a page in a frame that is hidden has no size
     const norms = new Float64Array(columns * lines).fill(-1);
     for (let line = 0; line < lines; line += 1) {
       for (let column = 0; column < columns; column += 1) {
