@@ -562,7 +562,7 @@ def test_card_says_what_is_out_of_the_ordinary(ax):
             "largest_step": 0.0,
         },
         push={
-            "largest_at": 1e-9,
+            "largest_at": 0.0,
             "uniform_power": -0.5,
             "mistake_norm": np.nan,
             "vanishes": ("right corner", "wrong corners", "far edge", "near edges"),

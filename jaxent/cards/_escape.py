@@ -222,7 +222,7 @@ def _times_on_a_line(subject: Subject) -> _Times:
     speeds = closing(grid)
     lost = _lost_in_rounding(subject, speeds, lambda nudge: speed(grid + nudge))
     stop = next(iter(np.flatnonzero(lost | (speeds == 0))), len(grid))
-    end, never_from = FARTHEST, math.inf
+    end, never_from = math.inf, math.inf
     if stop < len(grid):
         end = float(grid[stop])
         if not lost[stop]:
@@ -540,7 +540,7 @@ def _law(margins: np.ndarray, times: np.ndarray, never_from: float) -> EscapeLaw
         if found is not None:
             break
     else:
-        chosen, found = every[:0], ("none", no_law.coefficients, 0.0)
+        chosen, found = every[:0], (no_law.law, no_law.coefficients, 0.0)
     law, coefficients, error = found
     escape = no_law._replace(
         law=law,

@@ -138,10 +138,11 @@ def _side(look: Any, sign: int) -> Side:
     def flags(margins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Whether the gradient keeps a digit, is not 0, and is as finite as that of float64."""
         margins, low, exact = look(sign * margins)
-        size, error = norm(exact), norm(low - exact)
-        finite = np.isfinite(low).all(-1) | ~np.isfinite(exact).all(-1)
-        with np.errstate(invalid="ignore"):
-            digits = finite & ((error <= _NO_DIGIT * size) | ~np.isfinite(exact).all(-1))
+        known = np.isfinite(exact).all(-1)
+        finite = np.isfinite(low).all(-1) | ~known
+        with np.errstate(invalid="ignore"):  # ∞ − ∞
+            close = norm(low - exact) <= _NO_DIGIT * norm(exact)
+        digits = finite & (close | ~known)
         return margins, np.stack([digits, norm(low) != 0, finite])
 
     grid = np.linspace(0.0, _FARTHEST, _POINTS + 1)

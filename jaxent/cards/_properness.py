@@ -24,7 +24,7 @@ class Properness(NamedTuple):
         strict: and no others have the same. (If the loss ignores a shift of all logits, logits
             that differ by a shift are the same.)
         link: how logits stand for a distribution. It is found from the minimisers: "softmax", if
-            they are z = log p; "softmax(z/2)" or the like for z = 2 log p; "softmax with offsets"
+            they are z = log p; "softmax(0.5 z)" or the like for z = 2 log p; "softmax with offsets"
             for z = log p + c, c a number for each class; "identity" for z = p; "sparsemax" for z = p
             up to a shift; "affine" for z = a p + b; "sigmoid" for zᵢ = log(pᵢ/(1 − pᵢ));
             "another" if z is another function of P, and P is one of z; "none" if different P
@@ -83,7 +83,8 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Properness:
 
     def expected(u: np.ndarray, p: np.ndarray) -> tuple[float, np.ndarray]:
         losses, gradients = subject.evaluate(u @ groups, one_hots)
-        return float(p @ losses), groups @ (p @ gradients)
+        with np.errstate(invalid="ignore"):  # 0 · ∞ in a sum is no step of a search
+            return float(p @ losses), groups @ (p @ gradients)
 
     starts, start_values = np.zeros([1, few]), np.full([1, few], math.nan)
     if not subject.many_classes:
@@ -190,13 +191,6 @@ def _link(z: np.ndarray, p: np.ndarray, subject: Subject) -> str:
             if not subject.reads_raw_logits and unscaled and without_offsets:
                 return "sparsemax"
             return "identity" if unscaled and without_offsets else "affine"
-        scaled = name if unscaled else f"{name}({_scaled(slope)})"
+        scaled = name if unscaled else f"{name}({1 / slope:.3g} z)"
         return scaled if without_offsets else f"{scaled} with offsets"
     return "another"
-
-
-def _scaled(slope: float) -> str:
-    if abs(slope) >= 1 or abs(1 / slope - round(1 / slope)) > 1e-2:
-        whole = f"{slope:.3g}"
-        return f"z/{whole}" if abs(slope) >= 1 and slope == round(slope, 2) else f"{1 / slope:.3g} z"
-    return f"{round(1 / slope)} z"
