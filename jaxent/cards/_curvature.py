@@ -83,7 +83,6 @@ class Curvature(NamedTuple):
 
 def measure(subject: Subject, earlier: Mapping[str, Any]) -> Curvature:
     num_classes, flat = subject.num_classes, earlier["invariance"].shift
-    labels = range(1 if earlier["invariance"].permutation else num_classes)
     hessians = hessians_of(subject, earlier)
     # A loss of raw logits has a share of the simplex only at a level.
     simplex = subject.simplex - (0 if flat else subject.simplex.mean(-1, keepdims=True))
@@ -96,7 +95,7 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Curvature:
     # (L, where, label) and (−least, where, label)
     sharpest: tuple[float, np.ndarray, int] = (-math.inf, subject.grid[0], 0)
     lowest, shares = sharpest, []
-    for label in labels:
+    for label in subject.labels:
         target = np.eye(num_classes)[label]
         # Exactly on a kink autodiff may say anything. No point is there once it is shifted.
         here = search.shifted(np.roll(np.concatenate([places, simplex]), label, -1), 1e-4)
@@ -106,9 +105,8 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Curvature:
         value, at, share = search.lowest(here, target, matrices, len(simplex))
         lowest = max(lowest, (value, at, label), key=lambda triple: triple[0])
         shares.append(share)
-    for label in labels:
-        lines = 16 if hessians.by_differences else 48
-        jump = _jump_of_the_gradient(subject, np.eye(num_classes)[label], search.unit, lines)
+    for label in subject.labels:
+        jump = _jump_of_the_gradient(subject, np.eye(num_classes)[label], search.unit)
         if jump is not None:
             sharpest = math.inf, jump, label
             break
@@ -132,9 +130,8 @@ class _Search:
 
     def __init__(self, subject: Subject, hessians: Hessians):
         self.hessians, self.random = hessians, subject.random
-        gap = LARGEST_GAP * (_FURTHER if hessians.flat else 1)
-        self.within = partial(within_gap, largest=gap)
-        self.num_classes = subject.num_classes
+        self.within = partial(subject.within, largest=_FURTHER * LARGEST_GAP)
+        self.num_classes, self.thinning = subject.num_classes, subject.thinning
         self.starts = max(1, (6 if hessians.by_differences else 24) // subject.num_classes)
         self.unit = float(jnp.finfo(subject.precision).eps)
         self.largest_anywhere = 0.0
@@ -204,9 +201,9 @@ class _Search:
         together = np.eye(self.num_classes)[6:].sum(0, keepdims=True)
         axes = np.concatenate([alone, together, -alone, -together])
         for _ in range(200):
-            if steps.max() < 1e-5:
+            if steps.max() < (1e-5 if self.thinning == 1 else 1e-3):
                 break
-            others = self.random.standard_normal([6, self.num_classes])
+            others = self.random.standard_normal([6 if self.thinning == 1 else 1, self.num_classes])
             others /= np.linalg.norm(others, axis=-1, keepdims=True)
             directions = np.concatenate([axes, others])
             trials = self.within(at[:, None] + steps[:, None, None] * directions)
@@ -221,7 +218,7 @@ class _Search:
 
 
 def _jump_of_the_gradient(
-    subject: Subject, target: np.ndarray, unit: float, count: int
+    subject: Subject, target: np.ndarray, unit: float
 ) -> np.ndarray | None:
     """Logits at which the gradient jumps, or None.
 
@@ -229,7 +226,8 @@ def _jump_of_the_gradient(
     change there. A gradient that rounds jumps from number to number all the way. So a jump counts
     only if stretches beside it have none as large.
     """
-    num_classes = subject.num_classes
+    num_classes, thin = subject.num_classes, min(subject.thinning, 8)
+    count = 48 // thin
     ends = LARGEST_GAP * (subject.random.random([2, count, 1, num_classes]) - 0.5)
     ends[:, 0, 0] = np.where(target == 1, np.array([[-1], [1]]), 0.0) * LARGEST_GAP
     along = np.linspace(0, 1, 257)[:, None]
@@ -238,7 +236,7 @@ def _jump_of_the_gradient(
     gradients = gradients.reshape(lines.shape)
     changes = np.linalg.norm(np.diff(gradients, axis=1), axis=-1)
     changes = np.where(np.isfinite(changes), changes, 0.0)
-    steepest = np.unravel_index(changes.ravel().argsort()[-64:], changes.shape)
+    steepest = np.unravel_index(changes.ravel().argsort()[-64 // thin :], changes.shape)
     at, jumps = _jumps_within(subject, target, lines[:, :-1][steepest], lines[:, 1:][steepest])
     finite = gradients[np.isfinite(gradients).all(-1)]
     largest = np.linalg.norm(finite, axis=-1).max()

@@ -19,7 +19,7 @@ from jaxent._differences import (
 )
 from jaxent._examples import Loss, forward_mode, of_each_example
 from jaxent._words import short
-from jaxent.cards._measuring import Subject, in_blocks
+from jaxent.cards._measuring import Subject
 from jaxent.derivatives import verdict, without_stop_gradients
 
 _OF_HESSIANS = 1e-6
@@ -111,7 +111,7 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Derivatives:
     )
     values = values.reshape(around.shape[:-1])
     gradients = np.moveaxis(gradients.reshape(around.shape), -1, 2)  # [point, shifted, entry, …]
-    of_rounding = in_blocks(partial(of_each_example, rounding, subject.loss), num_classes, 16)
+    of_rounding = subject.in_blocks(partial(of_each_example, rounding, subject.loss), 16)
     least, least_of_gradients = of_rounding(logits, targets)
     central, _, uncertain = map(
         np.asarray, central_differences(values, noise_of_values(values, centre, least))
@@ -160,8 +160,8 @@ def _by_forward_mode(
         derivative = forward_mode(value, otherwise=lambda z, p: None)
         return lambda z, p: (derivative(z, p),)
 
-    by_forward_mode = in_blocks(
-        partial(of_each_example, forward_or_none, subject.loss), subject.num_classes
+    by_forward_mode = subject.in_blocks(
+        partial(of_each_example, forward_or_none, subject.loss)
     )
     return by_forward_mode(logits, targets)[0]
 

@@ -218,7 +218,7 @@ def _times_on_a_line(subject: Subject) -> _Times:
         speeds = speed(margins)
         return np.where(np.isfinite(speeds) & (speeds > 0), speeds, 0.0)
 
-    grid = np.linspace(0.0, FARTHEST, 1201)
+    grid = np.linspace(0.0, FARTHEST, 1 + 1200 // min(subject.thinning, 16))
     speeds = closing(grid)
     lost = _lost_in_rounding(subject, speeds, lambda nudge: speed(grid + nudge))
     stop = next(iter(np.flatnonzero(lost | (speeds == 0))), len(grid))

@@ -96,13 +96,12 @@ class Extreme(NamedTuple):
     attained: bool
 
 
-def extreme(
+def extremes(
     subject: Subject,
     function: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
-    places: np.ndarray,
-    sign: int,
-) -> Extreme:
-    """The least (sign −1) or the largest (1) value of a function over all logits.
+    places: tuple[np.ndarray, np.ndarray],
+) -> tuple[Extreme, Extreme]:
+    """The least and the largest value of a function over all logits.
 
     The best of some places is improved by descent and by compass search, and compared with the
     limits along rays.
@@ -110,45 +109,51 @@ def extreme(
     Args:
         subject: its rays are taken.
         function: of logits [N, C] to values [N] and gradients [N, C].
-        places: logits, [N, C].
-        sign: −1 or 1.
+        places: logits where the function is small, and where it is large, [N, C].
     """
+    along = (DISTANCES[:, None, None] * subject.rays).reshape(-1, subject.num_classes)
+    on_rays = function(along)[0].reshape(len(DISTANCES), -1)
+    least, most = (
+        _extreme(subject, function, nearby, sign, on_rays)
+        for nearby, sign in zip(places, (-1, 1), strict=True)
+    )
+    return least, most
 
+
+def _extreme(
+    subject: Subject,
+    function: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    places: np.ndarray,
+    sign: int,
+    on_rays: np.ndarray,
+) -> Extreme:
     def downhill(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         values, gradients = function(logits)
         return np.where(np.isnan(values), math.inf, -sign * values), -sign * gradients
 
-    heights, _ = downhill(places)
-    best, at = math.inf, places[heights.argmin()]
-    starts = [at, np.zeros(subject.num_classes)]
-    for start in starts:
-        found, where = local_minimum(
-            lambda z: tuple(part[0] for part in downhill(z[None])),  # pyright: ignore
-            start,
-        )
-        best, at = min((best, at), (found, where), (float(heights.min()), starts[0]), key=_first)
-    best, at = _compass(downhill, best, at, subject)
+    def of_one(logits: np.ndarray) -> tuple[float, np.ndarray]:
+        values, gradients = downhill(logits)
+        return float(values[0]), gradients[0]
 
-    rays = subject.rays
-    along = (DISTANCES[:, None, None] * rays).reshape(-1, subject.num_classes)
-    on_rays = -sign * function(along)[0].reshape(len(DISTANCES), len(rays))
-    far = []
-    for values in on_rays.T:
-        end, used = limit(values, max(1e-13, 1e-4 * subject.rounding))
-        far.append((np.nanmin(values[:used]) if math.isnan(end) else end, end))
+    heights, _ = downhill(places)
+    found = [(float(heights.min()), places[heights.argmin()])]
+    found += [local_minimum(of_one, start) for start in (found[0][1], 0 * found[0][1])]
+    best, at = _compass(downhill, *min(found, key=lambda pair: pair[0]), subject)
     nearby = at * (1 + 1e-12 * subject.random.standard_normal([8, subject.num_classes]))
     scatter = np.abs(downhill(nearby)[0] - best).max() if math.isfinite(best) else 0.0
     best = best if abs(best) > 4 * scatter else 0.0  # nothing but rounding
+
+    far = []
+    for values in -sign * on_rays.T:
+        end, used = limit(values, max(1e-13, 1e-4 * subject.rounding))
+        far.append((np.nanmin(values[:used]) if math.isnan(end) else end, end))
     nearest = min(range(len(far)), key=lambda ray: far[ray][0])
     lowest, end = far[nearest]
     undecided = math.isnan(end)
     if lowest < best - (1e-6 * max(1.0, abs(best)) if undecided else 4 * scatter):
-        return Extreme(-sign * (math.nan if undecided else lowest), 1e6 * rays[nearest], False)
+        value = math.nan if undecided else -sign * lowest
+        return Extreme(value, 1e6 * subject.rays[nearest], False)
     return Extreme(-sign * best, at, True)
-
-
-def _first(pair: tuple[float, np.ndarray]) -> float:
-    return pair[0]
 
 
 def _compass(
@@ -161,7 +166,8 @@ def _compass(
     moves = np.concatenate([np.eye(subject.num_classes)[:6], *subject.groups])
     moves = np.concatenate([moves, -moves])
     step = 0.5
-    while step > 1e-16 * max(1.0, np.abs(at).max()) and math.isfinite(best):
+    finest = 1e-16 if subject.thinning == 1 else 1e-6
+    while step > finest * max(1.0, np.abs(at).max()) and math.isfinite(best):
         trials = np.clip(at + step * moves, -LARGEST_GAP, LARGEST_GAP)
         heights = downhill(trials)[0]
         chosen = int(heights.argmin())
@@ -215,9 +221,9 @@ FARTHEST = 300.0
 """How far behind a truth is looked at, in logits: e⁻³⁰⁰ is 1e-130, and still a number."""
 
 
-def tail(norms: Callable[[np.ndarray], np.ndarray]) -> Tail:
-    """How a gradient norm, a function of distances [N], behaves far out."""
-    near = np.linspace(0.0, FARTHEST, 1201)
+def tail(norms: Callable[[np.ndarray], np.ndarray], subject: Subject) -> Tail:
+    """How a gradient norm of the subject, a function of distances [N], behaves far out."""
+    near = np.linspace(0.0, FARTHEST, 1 + 1200 // subject.thinning)
     sizes = norms(near)
     largest = float(np.nanmax(sizes))
     if sizes[-1] == 0:

@@ -1,6 +1,7 @@
 """The code that all facts share: a loss in float64, and the points at which it is evaluated."""
 
 import itertools
+import math
 import time
 from collections.abc import Callable
 from functools import cached_property, partial
@@ -20,6 +21,8 @@ LARGEST_GAP = 30.0
 _MANY_CLASSES = 31
 _LEVELS = (-30.0, -10.0, -3.0, -1.0, 0.0, 1.0, 3.0, 10.0, 30.0)
 _MOST_LABELS = 8
+_LARGEST_BLOCK = 128
+_QUICK_BLOCK = 0.01
 
 Evaluate = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Logits and targets, [N, C] or to be broadcast to it, to values [N] and gradients [N, C]."""
@@ -38,6 +41,8 @@ class Subject:
         evaluate: values and gradients of many examples.
         hessians: their Hessians by autodiff, [N, C, C].
         precision: the coarsest dtype that the loss rounds to on its way.
+        rows: how many examples are evaluated at once; few of a loss that takes long.
+        thinning: every how many-th point is used: 1, or more for a loss that takes long.
         rounding: how far two values near 1 may differ and still be the same.
         reads_raw_logits: one number added to all logits changes the loss. Set by the first fact,
             the invariances, as is the next.
@@ -52,10 +57,28 @@ class Subject:
         self.num_classes = num_classes
         self.seed = seed
         self.random = np.random.default_rng(seed)
-        self.evaluate: Evaluate = in_blocks(
-            partial(of_each_example, jax.value_and_grad, loss), num_classes
-        )
-        self.hessians = in_blocks(partial(hessian, loss), num_classes, num_classes)
+        self.rows, self.thinning = _LARGEST_BLOCK, 1
+        transformed = partial(of_each_example, jax.value_and_grad, loss)
+        self.evaluate: Evaluate = self.in_blocks(transformed)
+        slowness = self._seconds_of_a_block() / _QUICK_BLOCK
+        if slowness > 1:  # a call of few rows is to cost few
+            self.rows, self.thinning = 4, 4 ** min(3, math.ceil(math.log(slowness, 4)))
+            self.evaluate = self.in_blocks(transformed)
+        self.hessians = self.in_blocks(partial(hessian, loss), num_classes)
+
+    def _seconds_of_a_block(self) -> float:
+        examples = np.zeros([self.rows, self.num_classes]), np.eye(1, self.num_classes)[0]
+        seconds = []
+        for _ in range(3):  # the first one compiles
+            start = time.perf_counter()
+            self.evaluate(*examples)
+            seconds.append(time.perf_counter() - start)
+        return min(seconds)
+
+    def in_blocks(self, function: Callable, results_per_row: int = 1) -> Callable:
+        """A function of rows, compiled once, for any number of rows: NumPy arrays in and out."""
+        rows_in_memory = 2_000_000 // (self.num_classes * results_per_row)
+        return _in_blocks(function, self.num_classes, max(1, min(self.rows, rows_in_memory)))
 
     @cached_property
     def precision(self) -> np.dtype:
@@ -72,7 +95,7 @@ class Subject:
             low = logits.astype(dtype), targets.astype(dtype)
             return of_each_example(jax.grad, self.loss, *low).astype(logits.dtype)
 
-        return in_blocks(gradients, self.num_classes)
+        return self.in_blocks(gradients)
 
     @property
     def many_classes(self) -> bool:
@@ -81,20 +104,11 @@ class Subject:
 
     # Where the loss is evaluated
 
-    def within(self, logits: np.ndarray) -> np.ndarray:
+    def within(self, logits: np.ndarray, largest: float = LARGEST_GAP) -> np.ndarray:
         """Logits not endlessly far apart. The level is kept if the loss reads raw logits."""
         if self.reads_raw_logits:
-            return np.clip(logits, -LARGEST_GAP, LARGEST_GAP)
-        return within_gap(logits)
-
-    @cached_property
-    def thinning(self) -> int:
-        """Every how many-th point is used: 1, or more for a loss that takes long."""
-        block = np.zeros([_block_length(self.num_classes), self.num_classes])
-        self.evaluate(block, block + 1 / self.num_classes)  # compiles
-        start = time.perf_counter()
-        self.evaluate(block, block + 1 / self.num_classes)
-        return 4 ** sum(time.perf_counter() - start > limit for limit in (0.01, 0.04, 0.16))
+            return np.clip(logits, -largest, largest)
+        return within_gap(logits, largest)
 
     @cached_property
     def grid(self) -> np.ndarray:
@@ -125,7 +139,7 @@ class Subject:
     def rays(self) -> np.ndarray:
         """Directions in which logits may go to infinity, the largest entry 1 or −1, [N, C]."""
         signs = np.array([*itertools.product((-1.0, 0.0, 1.0), repeat=min(3, self.num_classes))])
-        random = self.random.standard_normal([16, self.num_classes])
+        random = self.random.standard_normal([16, self.num_classes])[:: self.thinning]
         random /= np.abs(random).max(-1, keepdims=True)
         patterns = [signs @ group for group in self.groups]
         directions = np.concatenate([*patterns, random])
@@ -188,13 +202,7 @@ class Subject:
         return local_minimum(value_and_gradient, np.zeros(self.num_classes))[1]
 
 
-def _block_length(results_per_row: int) -> int:
-    return max(1, min(128, 2_000_000 // results_per_row))
-
-
-def in_blocks(function: Callable, num_classes: int, results_per_row: int = 1) -> Callable:
-    """A function of rows, compiled once, for any number of rows: NumPy arrays in and out."""
-    block = _block_length(num_classes * results_per_row)
+def _in_blocks(function: Callable, num_classes: int, block: int) -> Callable:
     run = jit_quickly(function)
 
     def of_rows(logits: np.ndarray, targets: np.ndarray):

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxent._words import number, short
-from jaxent.cards._limits import extreme
+from jaxent.cards._limits import Extreme, extremes
 from jaxent.cards._measuring import Subject
 
 
@@ -66,35 +66,31 @@ class Noise(NamedTuple):
 
 def measure(subject: Subject, earlier: Mapping[str, Any]) -> Noise:
     values, num_classes = subject.values, subject.num_classes
-    ends = {}
-    for sign in (-1, 1):
-        found = []
-        for label in subject.labels:
-            one_hot = np.eye(num_classes)[label]
-            order = (sign * np.nan_to_num(values[:, label], nan=-sign * math.inf)).argsort()
-            places = subject.places[order[-8:]]
-            found.append(
-                extreme(subject, lambda z, p=one_hot: subject.evaluate(z, p), places, sign)
-            )
-        best = max(found, key=lambda end: math.inf if math.isnan(end.value) else sign * end.value)
-        ends[sign] = best, subject.labels[found.index(best)]
+    identity = np.eye(num_classes)
 
-    def sums_and_gradients(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        parts = [subject.evaluate(logits, one_hot) for one_hot in np.eye(num_classes)]
-        return sum(value for value, _ in parts), sum(gradient for _, gradient in parts)  # pyright: ignore
+    def of_label(label: int) -> tuple[Extreme, Extreme]:
+        here = np.where(np.isnan(values[:, label]), 0.0, values[:, label]).argsort()
+        places = subject.places[here[:8]], subject.places[here[-8:]]
+        return extremes(subject, lambda z: subject.evaluate(z, identity[label]), places)
+
+    def sums_and_gradients(logits: np.ndarray) -> tuple[Any, Any]:
+        parts = [subject.evaluate(logits, one_hot) for one_hot in identity]
+        return sum(value for value, _ in parts), sum(gradient for _, gradient in parts)
+
+    ends = {label: of_label(label) for label in subject.labels}
+    # what has no known limit comes before all others
+    least_label = min(ends, key=lambda label: np.nan_to_num(ends[label][0].value, nan=-math.inf))
+    most_label = max(ends, key=lambda label: np.nan_to_num(ends[label][1].value, nan=math.inf))
+    least, most = ends[least_label][0], ends[most_label][1]
 
     finite = np.isfinite(values).all(-1)
-    sums = values[finite].sum(-1)
-    points = subject.places[finite]
+    sums, points = values[finite].sum(-1), subject.places[finite]
     symmetric = bool(np.ptp(sums) <= subject.rounding * max(1, np.abs(sums).max()))
-    best = {sign: points[(sign * sums).argsort()[-8:]] for sign in (-1, 1)}
-    if symmetric:
-        least_sum, most_sum = ((float(sums.mean()), points[0]),) * 2
-    else:
-        least_sum, most_sum = (
-            extreme(subject, sums_and_gradients, best[sign], sign)[:2] for sign in (-1, 1)
-        )
-    (least, least_label), (most, most_label) = ends[-1], ends[1]
+    least_sum = most_sum = Extreme(float(sums.mean()), points[0], True)
+    if not symmetric:
+        order = sums.argsort()
+        places = points[order[:8]], points[order[-8:]]
+        least_sum, most_sum = extremes(subject, sums_and_gradients, places)
     return Noise(
         bounded=math.isfinite(most.value),
         least=least.value,
@@ -104,10 +100,10 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Noise:
         most_at=most.logits,
         most_label=most_label,
         symmetric=symmetric,
-        least_sum=least_sum[0],
-        least_sum_at=least_sum[1],
-        most_sum=most_sum[0],
-        most_sum_at=most_sum[1],
+        least_sum=least_sum.value,
+        least_sum_at=least_sum.logits,
+        most_sum=most_sum.value,
+        most_sum_at=most_sum.logits,
         least_attained=least.attained,
         most_attained=most.attained,
     )

@@ -126,13 +126,13 @@ def _left_of(subject: Subject, dtype: str, label: int) -> Precision:
 
     nothing = Side(math.inf, math.inf, math.inf)
     try:
-        sides = [_side(look, sign) for sign in (1, -1)]
+        sides = [_side(look, sign, 1 + _POINTS // min(subject.thinning, 4)) for sign in (1, -1)]
     except (TypeError, ValueError, NotImplementedError, jax.errors.JAXTypeError) as error:
         return Precision(dtype, nothing, nothing, type(error).__name__, label)
     return Precision(dtype, *sides, truth=label)
 
 
-def _side(look: Any, sign: int) -> Side:
+def _side(look: Any, sign: int, points: int) -> Side:
     """One side of the tie, by a grid that is refined where the answer changes."""
 
     def flags(margins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -145,7 +145,7 @@ def _side(look: Any, sign: int) -> Side:
         digits = finite & (close | ~known)
         return margins, np.stack([digits, norm(low) != 0, finite])
 
-    grid = np.linspace(0.0, _FARTHEST, _POINTS + 1)
+    grid = np.linspace(0.0, _FARTHEST, points)
     digits, nonzero, finite = flags(grid)[1]
     # One point without digits may be an accident of rounding; and far out float64 has none either.
     run = np.convolve(~digits, np.ones(_RUN), "full")[_RUN - 1 :] >= np.minimum(
@@ -163,7 +163,7 @@ def _side(look: Any, sign: int) -> Side:
         elif first == 0:
             ends.append(0.0)
         else:
-            fine = np.linspace(grid[first - 1], grid[first], round(0.25 / _NEAREST) + 1)
+            fine = np.linspace(grid[first - 1], grid[first], round(grid[1] / _NEAREST) + 1)
             margins, found = flags(fine)
             holds = int(np.flatnonzero(np.append(True, found[which]))[-1])  # one ahead
             at = holds if which else holds - 1

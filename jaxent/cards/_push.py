@@ -138,10 +138,12 @@ def _of_one_truth(subject: Subject, label: int, power: float, rest: np.ndarray |
         inside = near not in (1, len(places) - 2)
         return path(place) if inside and least <= none else None
 
-    far_behind = tail(lambda distances: norms(behind(distances)))
-    far_ahead = tail(lambda distances: norms(behind(-distances)))
-    far = np.linspace(20.25, FARTHEST, 1120)
-    margins = np.concatenate([-far[::-1], np.linspace(-20, 20, 801), far])
+    far_behind = tail(lambda distances: norms(behind(distances)), subject)
+    far_ahead = tail(lambda distances: norms(behind(-distances)), subject)
+    thin = subject.thinning
+    far = np.linspace(20.25, FARTHEST, 1 + 1119 // thin)
+    near = np.linspace(-20, 20, 1 + 800 // thin)
+    margins = np.concatenate([-far[::-1], near, far])
     along = norms(behind(margins))
     highest = np.flatnonzero(along >= np.nanmax(along) * (1 - 1e-12))
     top = int(highest[np.abs(margins[highest]).argmin()])
@@ -169,7 +171,8 @@ def _of_one_truth(subject: Subject, label: int, power: float, rest: np.ndarray |
     vanishing: list[tuple[str, np.ndarray]] = []
     if far_ahead.vanishes:
         vanishing.append(("right corner", LARGEST_GAP * corner(label)))
-    if tail(lambda distances: norms(np.multiply.outer(distances, corner(other)))).vanishes:
+    towards_wrong = tail(lambda by: norms(np.multiply.outer(by, corner(other))), subject)
+    if towards_wrong.vanishes:
         vanishing.append(("wrong corners", LARGEST_GAP * corner(other)))
     if num_classes > 2:
         for name, path in (("far edge", edge(other, another)), ("near edges", edge(label, other))):
