@@ -77,7 +77,9 @@ class Curvature(NamedTuple):
         return {
             "L, 2/L": f"{short(self.smoothness)}, {short(self.largest_step)}",
             "least curvature": short(self.least_eigenvalue),
-            "not convex": f"{100 * share:.0f} % of the simplex" if share else "nowhere",
+            "not convex": f"{100 * share:.0f} % of the simplex"
+            if share or self.least_eigenvalue < 0
+            else "nowhere",
         }
 
 

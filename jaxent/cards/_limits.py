@@ -17,6 +17,7 @@ DISTANCES = 2.0 ** np.arange(41)
 _SLOWEST_POWER = 0.02
 _SAME_POWER = 0.8
 _WINDOW = 4
+_FARTHEST_MINIMUM = 1e3
 
 
 def limit(values: Float[np.ndarray, " distances"], rounding: float = 1e-13) -> tuple[float, int]:
@@ -118,15 +119,24 @@ def extreme(
         values, gradients = function(logits)
         return np.where(np.isnan(values), math.inf, -sign * values), -sign * gradients
 
+    def descend(start: np.ndarray, largest: float) -> tuple[float, np.ndarray]:
+        return local_minimum(
+            lambda z: tuple(part[0] for part in downhill(z[None])),  # pyright: ignore
+            start,
+            largest,
+        )
+
     heights, _ = downhill(places)
     best, at = math.inf, places[heights.argmin()]
     starts = [at, np.zeros(subject.num_classes)]
     for start in starts:
-        found, where = local_minimum(
-            lambda z: tuple(part[0] for part in downhill(z[None])),  # pyright: ignore
-            start,
-        )
-        best, at = min((best, at), (found, where), (float(heights.min()), starts[0]), key=_first)
+        found = descend(start, LARGEST_GAP)
+        best, at = min((best, at), found, (float(heights.min()), starts[0]), key=_first)
+    if subject.reads_raw_logits and np.abs(at).max() >= LARGEST_GAP:
+        # A level may be best that lies farther out.
+        found = descend(at, _FARTHEST_MINIMUM)
+        if np.abs(found[1]).max() < _FARTHEST_MINIMUM:
+            best, at = min((best, at), found, key=_first)
     best, at = _compass(downhill, best, at, subject)
 
     rays = subject.rays
