@@ -230,6 +230,37 @@ def _smoothness(name: str, num_classes: int) -> float:
     return -float(found.fun) * (2 / num_classes if mean else 1.0)
 
 
+def _convexity(name: str, scale: float, num_classes: int) -> list[Fact]:
+    """Whether L(s z) is convex; and of two classes, the share of the simplex where it is not."""
+    convex = name in _CONVEX
+    facts = [
+        Fact(
+            "curvature.convex",
+            lambda facts: bool(facts["curvature"].least_eigenvalue >= 0),
+            convex,
+        ),
+        Fact(
+            "curvature, in words",
+            lambda facts: facts["curvature"].short_words()["not convex"] == "nowhere",
+            convex,
+        ),
+    ]
+    share = float(not convex)
+    if num_classes == 2 and not convex:  # each of them curves down from a certain margin on
+        x = np.linspace(-5, 15, 200_001)
+        down = np.imag(_slope(name, x + 1e-30j, 2)) < 0
+        share = 1 / (1 + math.exp(min(x[down.argmax()] / scale, 700)))
+    shows = 1 / 4096  # a share that a point of the card's can show
+    facts.append(
+        Fact(
+            "curvature.not_convex_share > 0",
+            lambda facts: facts["curvature"].not_convex_share > 0,
+            share > shows,
+        )
+    )
+    return facts
+
+
 def _largest(name: str, num_classes: int) -> float:
     return {
         "softmax_brier_score": 2.0,
@@ -285,16 +316,7 @@ def scaled(num_classes: int) -> Iterator[Known]:
             Fact("escape.times, relative error", off, 0.0, abs=1e-6),
             Fact("escape.times, not told", untold, 0.0),
             _fact("curvature.smoothness", scale**2 * _smoothness(name, num_classes), rel=1e-3),
-            Fact(
-                "curvature.not_convex_share > 0",
-                lambda facts: facts["curvature"].not_convex_share > 0,
-                name not in _CONVEX,
-            ),
-            Fact(
-                "curvature.least_eigenvalue < 0",
-                lambda facts: bool(facts["curvature"].least_eigenvalue < 0),
-                name not in _CONVEX,
-            ),
+            *_convexity(name, scale, num_classes),
             *_range(0.0, _largest(name, num_classes)),
         ]
         if exponent:
@@ -493,15 +515,17 @@ def recoded(num_classes: int) -> Iterator[Known]:
         codes = code(one_hot)
         if np.abs(codes).max() > 1:
             continue
-        # tanh z = 2 p − 1 is z = ½ log(p/(1 − p))
-        link = {(2, -1): "sigmoid(2 z)", (-2, 1): "sigmoid(-2 z)"}.get((a, b), "another")
+        # tanh z = 2 p − 1 is z = ½ log(p/(1 − p)). Of two classes, softmax(z) = p then.
+        links = {(2, -1): "sigmoid(2 z)", (-2, 1): "sigmoid(-2 z)"}
+        if num_classes == 2:
+            links[2, -1] = "softmax"
+        link = links.get((a, b), "another")
         yield Known(
             f"Σ(tanh z − ({words}))²",
             lambda z, p, code=code: jnp.sum((jnp.tanh(z) - code(p)) ** 2),
             num_classes,
             [
                 *_range(0.0, float(np.sum((1 + np.abs(codes)) ** 2))),
-                _fact("noise.least_attained", bool(np.abs(codes).max() < 1)),
                 _fact("properness.strict", True),
                 _fact("properness.link", link),
                 _minimizer(lambda p, code=code: np.arctanh(code(p))),
