@@ -48,10 +48,19 @@ from jaxent.cards._warnings import Warnings
 
 
 class LossCard(NamedTuple):
-    """The facts of a loss, each with the point at which it was found."""
+    """The facts of a loss, each with the point at which it was found.
+
+    Attributes:
+        name: of the loss.
+        num_classes: C.
+        points: the number of logits at which extremes and shares were searched first. With 31
+            classes or more they have three different logits: of the truth, of one other class and
+            of the rest.
+    """
 
     name: str
     num_classes: int
+    points: int
     warnings: Warnings
     properness: Properness
     curvature: Curvature
@@ -65,14 +74,21 @@ class LossCard(NamedTuple):
     def long_words(self) -> dict[str, str]:
         """Every fact in words, by what it is about."""
         words = {"classes": str(self.num_classes)}
-        for fact in self[2:]:
+        if self.points < _FEW_POINTS:
+            words["points"] = f"few, {self.points:,}; the classes are many or the loss takes long"
+        for fact in self[3:]:
             words |= fact.long_words(self.invariance.permutation)
         return words
 
     def short_words(self) -> dict[str, str]:
         """The main facts in fewer words, for a picture."""
-        return {said: words for fact in self[2:] for said, words in fact.short_words().items()}
+        return {said: words for fact in self[3:] for said, words in fact.short_words().items()}
 
+
+_FEW_POINTS = 2000
+# Examples that a card evaluates, by the thinning of its points.
+_EXAMPLES = {1: 60_000, 4: 40_000, 16: 25_000, 64: 20_000}
+_LONG = 5.0
 
 # In the order in which they are measured, as each draws its random points after those before.
 _MEASUREMENTS = {
@@ -142,11 +158,14 @@ def card(
     facts: dict[str, Any] = {}
     with jax.enable_x64(True):
         subject = Subject(loss, num_classes, seed)
+        seconds = 1 + _EXAMPLES[subject.thinning] * subject.seconds_of_one
+        estimate = f" (the card takes about {seconds:.0f} s)" if seconds > _LONG else ""
         for fact, measure in _MEASUREMENTS.items():
             if progress is not None:
-                progress(fact)
+                progress(fact + estimate)
             facts[fact] = measure(subject, facts)
-    return LossCard(name or arguments.name_of(loss), num_classes, **facts)
+    points = len(subject.places)
+    return LossCard(name or arguments.name_of(loss), num_classes, points, **facts)
 
 
 def _memory(num_classes: int) -> int:

@@ -77,7 +77,9 @@ class Curvature(NamedTuple):
         return {
             "L, 2/L": f"{short(self.smoothness)}, {short(self.largest_step)}",
             "least curvature": short(self.least_eigenvalue),
-            "not convex": f"{100 * share:.0f} % of the simplex" if share else "nowhere",
+            "not convex": f"{100 * share:.0f} % of the simplex"
+            if share or self.least_eigenvalue < 0
+            else "nowhere",
         }
 
 
@@ -86,7 +88,7 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Curvature:
     hessians = hessians_of(subject, earlier)
     # A loss of raw logits has a share of the simplex only at a level.
     simplex = subject.simplex - (0 if flat else subject.simplex.mean(-1, keepdims=True))
-    places = subject.places
+    places = subject.places if not subject.many_classes else subject.grid
     if flat:
         places = np.concatenate([subject.grid, _FURTHER * subject.grid[::3]])
     if hessians.by_differences:
@@ -98,7 +100,8 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Curvature:
     for label in subject.labels:
         target = np.eye(num_classes)[label]
         # Exactly on a kink autodiff may say anything. No point is there once it is shifted.
-        here = search.shifted(np.roll(np.concatenate([places, simplex]), label, -1), 1e-4)
+        here = np.concatenate([places, simplex])
+        here = search.shifted(here if subject.many_classes else np.roll(here, label, -1), 1e-4)
         matrices = hessians.at(here, target)
         found = search.sharpest(here, target, matrices)
         sharpest = max(sharpest, (*found, label), key=lambda triple: triple[0])
@@ -132,6 +135,7 @@ class _Search:
         self.hessians, self.random = hessians, subject.random
         self.within = partial(subject.within, largest=_FURTHER * LARGEST_GAP)
         self.num_classes, self.thinning = subject.num_classes, subject.thinning
+        self.groups = subject.groups
         self.starts = max(1, (6 if hessians.by_differences else 24) // subject.num_classes)
         self.unit = float(jnp.finfo(subject.precision).eps)
         self.largest_anywhere = 0.0
@@ -169,7 +173,8 @@ class _Search:
         return value, at, float(shared.sum() / of_simplex)
 
     def shifted(self, logits: np.ndarray, size: float) -> np.ndarray:
-        return logits + size * self.random.standard_normal(logits.shape)
+        numbers = self.random.standard_normal([*logits.shape[:-1], len(self.groups)])
+        return logits + size * numbers @ self.groups
 
     def _shared(self, objective: _Objective, at: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Whether neighbours have at least half of each value and at most twice as much."""
@@ -197,13 +202,13 @@ class _Search:
         """The largest values, and where, by compass search from several starts at once."""
         best, at = objective(starts), starts.copy()
         steps = np.full(len(starts), 0.5)
-        alone = np.eye(self.num_classes)[:6]
-        together = np.eye(self.num_classes)[6:].sum(0, keepdims=True)
+        alone, together = self.groups[:6], self.groups[6:].sum(0, keepdims=True)
         axes = np.concatenate([alone, together, -alone, -together])
         for _ in range(200):
             if steps.max() < (1e-5 if self.thinning == 1 else 1e-3):
                 break
-            others = self.random.standard_normal([6 if self.thinning == 1 else 1, self.num_classes])
+            others = self.random.standard_normal([6 if self.thinning == 1 else 1, len(self.groups)])
+            others = others @ self.groups
             others /= np.linalg.norm(others, axis=-1, keepdims=True)
             directions = np.concatenate([axes, others])
             trials = self.within(at[:, None] + steps[:, None, None] * directions)

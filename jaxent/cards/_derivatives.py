@@ -103,27 +103,26 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Derivatives:
         targets = certain
     centre, reverse = subject.evaluate(logits, targets)
 
-    shifts = np.multiply.outer(np.eye(num_classes), distances())  # [shifted entry, entry, …]
+    directions = subject.directions  # of many classes only some
+    shifts = np.multiply.outer(directions, distances())  # [direction, entry, …]
     around = logits[:, None, None, None, None] + np.moveaxis(shifts, 1, -1)
     of_each = np.broadcast_to(targets[:, None, None, None, None], around.shape)
     values, gradients = subject.evaluate(
         around.reshape(-1, num_classes), of_each.reshape(-1, num_classes)
     )
     values = values.reshape(around.shape[:-1])
-    gradients = np.moveaxis(gradients.reshape(around.shape), -1, 2)  # [point, shifted, entry, …]
+    gradients = np.moveaxis(gradients.reshape(around.shape) @ directions.T, -1, 2)
+    along = reverse @ directions.T
     of_rounding = subject.in_blocks(partial(of_each_example, rounding, subject.loss), 16)
     least, least_of_gradients = of_rounding(logits, targets)
     central, _, uncertain = map(
         np.asarray, central_differences(values, noise_of_values(values, centre, least))
     )
-    of_gradients = noise(gradients, np.repeat(reverse[:, None], num_classes, axis=1))
-    of_gradients = np.maximum(of_gradients, least_of_gradients[:, None]).max((-2, -1))
-
-    def off_by(*others: np.ndarray | None) -> list[np.ndarray]:
-        return [np.abs(reverse - other).max(-1) for other in others if other is not None]
-
+    of_gradients = noise(gradients, np.repeat(along[:, None], len(directions), axis=1))
+    of_gradients = np.maximum(of_gradients.max((-2, -1)), least_of_gradients.max(-1))
     forward = _by_forward_mode(subject, logits, targets)
-    off = off_by(central, forward)
+    off = [np.abs(along - central).max(-1)]
+    off += [np.abs(reverse - forward).max(-1)] if forward is not None else []
     uncertainty = uncertain.max(-1) + 16 * of_gradients
     right, _, worst = verdict(reverse, off, uncertainty, subject.precision)
     stopped = False
@@ -131,7 +130,7 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Derivatives:
         unstopped = jax.jit(
             partial(of_each_example, jax.grad, without_stop_gradients(subject.loss))
         )(logits, targets)
-        off_without = np.abs(np.asarray(unstopped) - central).max(-1)
+        off_without = np.abs(np.asarray(unstopped) @ directions.T - central).max(-1)
         stopped = verdict(unstopped, [off_without], uncertainty, subject.precision).right
 
     relative_to = np.maximum(np.abs(reverse).max(-1), np.abs(central).max(-1))
@@ -161,7 +160,7 @@ def _by_forward_mode(
         return lambda z, p: (derivative(z, p),)
 
     by_forward_mode = subject.in_blocks(
-        partial(of_each_example, forward_or_none, subject.loss)
+        partial(of_each_example, forward_or_none, subject.loss), subject.num_classes
     )
     return by_forward_mode(logits, targets)[0]
 

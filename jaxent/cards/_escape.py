@@ -22,6 +22,8 @@ _FIRST_MARGIN = 8.0
 _FEWEST_MARGINS = 6
 _LAW_TOLERANCE = 1e-3
 _ROUGH_LAW_TOLERANCE = 2e-2
+_SMALL_POWER = 0.2
+_NEAR_LINEAR = 0.05
 _TOLERANCE = 1e-10
 _MOST_EVALUATIONS = 3000
 # Where each mistake takes a way of its own, the ways are followed up to here.
@@ -541,6 +543,12 @@ def _law(margins: np.ndarray, times: np.ndarray, never_from: float) -> EscapeLaw
             break
     else:
         chosen, found = every[:0], (no_law.law, no_law.coefficients, 0.0)
+    if found[0] == "power" and len(chosen) < len(every):
+        # Next to a logarithm or a line, and not from the first margin on, it is their beginning.
+        k = found[1][2]
+        laws: list[Law] = ["logarithmic"] if k < _SMALL_POWER else []
+        laws += ["linear"] if abs(k - 1) < _NEAR_LINEAR else []
+        found = _fit(margins[chosen], times[chosen], laws, _ROUGH_LAW_TOLERANCE) or found
     law, coefficients, error = found
     escape = no_law._replace(
         law=law,

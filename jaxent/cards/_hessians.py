@@ -23,7 +23,8 @@ class Hessians(NamedTuple):
         flat: whether a shift of all logits changes nothing, so that H (1, …, 1) = 0.
         symmetric: whether the matrices are symmetric but for rounding.
         by_differences: whether they are differences of gradients, which cost 2C gradients each.
-        basis: the directions in which the least eigenvalue is sought, [C, C − 1] or [C, C].
+        ones: (1, …, 1) in the directions of the subject, [directions].
+        basis: the directions in which the least eigenvalue is sought, as columns.
     """
 
     at: Matrices
@@ -31,6 +32,7 @@ class Hessians(NamedTuple):
     flat: bool
     symmetric: bool
     by_differences: bool
+    ones: np.ndarray
     basis: np.ndarray
 
     def largest(self, matrices: np.ndarray) -> np.ndarray:
@@ -53,7 +55,7 @@ class Hessians(NamedTuple):
         rounding = max(self.rounding, 1e-100)
         tolerance = 1e-9 * self.largest(matrices) + rounding * largest_anywhere
         if self.flat:
-            tolerance = tolerance + 8 * np.linalg.norm(matrices.sum(-1), axis=-1)
+            tolerance = tolerance + 8 * np.linalg.norm(matrices @ self.ones, axis=-1)
         return tolerance
 
 
@@ -69,6 +71,11 @@ def hessians_of(subject: Subject, earlier: Mapping[str, Any]) -> Hessians:
         matrices = subject.hessians
         rounding = 16 * unit if subject.precision != np.float64 or not flat else 0.0
 
+    ones = subject.directions.sum(-1)
+    across = sum_zero_basis(len(ones))
+    if subject.many_classes:
+        across = np.linalg.qr(np.column_stack([ones, np.eye(len(ones))[:, 1:]]))[0][:, 1:]
+
     def finite(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
         found = matrices(logits, target)
         return np.where(np.isfinite(found).all((-2, -1), keepdims=True), found, 0.0)
@@ -79,19 +86,20 @@ def hessians_of(subject: Subject, earlier: Mapping[str, Any]) -> Hessians:
         flat=flat,
         symmetric=derivatives.right,
         by_differences=by_differences,
-        basis=sum_zero_basis(subject.num_classes) if flat else np.eye(subject.num_classes),
+        ones=ones,
+        basis=across if flat else np.eye(len(ones)),
     )
 
 
 def _differences_of_gradients(subject: Subject, unit: float) -> Matrices:
     """∂gᵢ/∂zⱼ ≈ [gᵢ(z + h eⱼ) − gᵢ(z − h eⱼ)]/2h, h near the cube root of the rounding."""
     step = 2.0 ** math.floor(math.log2(unit) / 3)
-    moves = step * np.eye(subject.num_classes)
+    moves = step * subject.directions
 
     def matrices(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
         ends = np.stack([logits[:, None] + moves, logits[:, None] - moves])
         _, gradients = subject.evaluate(ends.reshape(-1, subject.num_classes), target)
-        ahead, behind = gradients.reshape(ends.shape)
+        ahead, behind = gradients.reshape(ends.shape) @ subject.directions.T
         return np.swapaxes((ahead - behind) / (2 * step), 1, 2)
 
     return matrices

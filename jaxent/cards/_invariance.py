@@ -89,10 +89,10 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Invariance:
     changes = np.abs(renumbered - values) / np.maximum(1, np.abs(values))
     permutation, permutation_at = worst(changes.max(0))
 
-    corners = np.concatenate([1000 * np.eye(num_classes), -1000 * np.eye(num_classes)])
+    corners = 1000 * np.concatenate([subject.groups, -subject.groups])
     not_finite_at = not_finite_label = None
-    for label, one_hot in enumerate(np.eye(num_classes)):
-        at_corners, gradients = evaluate(corners, one_hot)
+    for label in subject.representatives.tolist():
+        at_corners, gradients = evaluate(corners, np.eye(num_classes)[label])
         finite = np.isfinite(at_corners) & np.isfinite(gradients).all(-1)
         if not_finite_at is None and not finite.all():
             not_finite_at, not_finite_label = corners[finite.argmin()], label

@@ -17,6 +17,7 @@ DISTANCES = 2.0 ** np.arange(41)
 _SLOWEST_POWER = 0.02
 _SAME_POWER = 0.8
 _WINDOW = 4
+_FARTHEST_MINIMUM = 1e3
 
 
 def limit(values: Float[np.ndarray, " distances"], rounding: float = 1e-13) -> tuple[float, int]:
@@ -108,10 +109,10 @@ def extremes(
 
     Args:
         subject: its rays are taken.
-        function: of logits [N, C] to values [N] and gradients [N, C].
-        places: logits where the function is small, and where it is large, [N, C].
+        function: of numbers of its groups [N, groups] to values [N] and gradients [N, groups].
+        places: numbers for which the function is small, and for which it is large, [N, groups].
     """
-    along = (DISTANCES[:, None, None] * subject.rays).reshape(-1, subject.num_classes)
+    along = (DISTANCES[:, None, None] * subject.rays).reshape(-1, len(subject.groups))
     on_rays = function(along)[0].reshape(len(DISTANCES), -1)
     least, most = (
         _extreme(subject, function, nearby, sign, on_rays)
@@ -131,15 +132,23 @@ def _extreme(
         values, gradients = function(logits)
         return np.where(np.isnan(values), math.inf, -sign * values), -sign * gradients
 
-    def of_one(logits: np.ndarray) -> tuple[float, np.ndarray]:
-        values, gradients = downhill(logits)
-        return float(values[0]), gradients[0]
+    def descend(start: np.ndarray, largest: float) -> tuple[float, np.ndarray]:
+        def of_one(logits: np.ndarray) -> tuple[float, np.ndarray]:
+            values, gradients = downhill(logits)
+            return float(values[0]), gradients[0]
+
+        return local_minimum(of_one, start, largest)
 
     heights, _ = downhill(places)
     found = [(float(heights.min()), places[heights.argmin()])]
-    found += [local_minimum(of_one, start) for start in (found[0][1], 0 * found[0][1])]
+    found += [descend(start, LARGEST_GAP) for start in (found[0][1], 0 * found[0][1])]
+    if subject.reads_raw_logits:
+        lowest = min(found, key=lambda pair: pair[0])[1]
+        if np.abs(lowest).max() >= LARGEST_GAP:  # a level may be best that lies farther out
+            farther = descend(lowest, _FARTHEST_MINIMUM)
+            found += [farther] if np.abs(farther[1]).max() < _FARTHEST_MINIMUM else []
     best, at = _compass(downhill, *min(found, key=lambda pair: pair[0]), subject)
-    nearby = at * (1 + 1e-12 * subject.random.standard_normal([8, subject.num_classes]))
+    nearby = at * (1 + 1e-12 * subject.random.standard_normal([8, len(at)]))
     scatter = np.abs(downhill(nearby)[0] - best).max() if math.isfinite(best) else 0.0
     best = best if abs(best) > 4 * scatter else 0.0  # nothing but rounding
 
@@ -152,8 +161,8 @@ def _extreme(
     undecided = math.isnan(end)
     if lowest < best - (1e-6 * max(1.0, abs(best)) if undecided else 4 * scatter):
         value = math.nan if undecided else -sign * lowest
-        return Extreme(value, 1e6 * subject.rays[nearest], False)
-    return Extreme(-sign * best, at, True)
+        return Extreme(value, 1e6 * subject.rays[nearest] @ subject.groups, False)
+    return Extreme(-sign * best, at @ subject.groups, True)
 
 
 def _compass(
@@ -163,12 +172,10 @@ def _compass(
     subject: Subject,
 ) -> tuple[float, np.ndarray]:
     """Coordinate search with halved steps, which finds minima at kinks to the last digit."""
-    moves = np.concatenate([np.eye(subject.num_classes)[:6], *subject.groups])
-    moves = np.concatenate([moves, -moves])
     step = 0.5
     finest = 1e-16 if subject.thinning == 1 else 1e-6
     while step > finest * max(1.0, np.abs(at).max()) and math.isfinite(best):
-        trials = np.clip(at + step * moves, -LARGEST_GAP, LARGEST_GAP)
+        trials = np.clip(at + step * subject.moves, -LARGEST_GAP, LARGEST_GAP)
         heights = downhill(trials)[0]
         chosen = int(heights.argmin())
         if heights[chosen] < best:

@@ -11,8 +11,7 @@ import jax
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 
-from jaxent._examples import Loss, jit_quickly, of_each_example, precision_of
-from jaxent.curvature import hessian
+from jaxent._examples import Loss, forward_mode, jit_quickly, of_each_example, precision_of
 
 LARGEST_GAP = 30.0
 """The points of a search have gaps between logits of at most this many; limits are sought beyond."""
@@ -39,10 +38,11 @@ class Subject:
         seed: of the random points.
         random: draws the points of all facts, one after the other.
         evaluate: values and gradients of many examples.
-        hessians: their Hessians by autodiff, [N, C, C].
+        hessians: their Hessians by autodiff, in the `directions`, [N, directions, directions].
         precision: the coarsest dtype that the loss rounds to on its way.
         rows: how many examples are evaluated at once; few of a loss that takes long.
         thinning: every how many-th point is used: 1, or more for a loss that takes long.
+        seconds_of_one: how long the value and gradient of one example take among others.
         rounding: how far two values near 1 may differ and still be the same.
         reads_raw_logits: one number added to all logits changes the loss. Set by the first fact,
             the invariances, as is the next.
@@ -60,11 +60,26 @@ class Subject:
         self.rows, self.thinning = _LARGEST_BLOCK, 1
         transformed = partial(of_each_example, jax.value_and_grad, loss)
         self.evaluate: Evaluate = self.in_blocks(transformed)
-        slowness = self._seconds_of_a_block() / _QUICK_BLOCK
+        seconds = self._seconds_of_a_block()
+        self.seconds_of_one = seconds / self.rows
+        slowness = seconds / _QUICK_BLOCK
         if slowness > 1:  # a call of few rows is to cost few
             self.rows, self.thinning = 4, 4 ** min(3, math.ceil(math.log(slowness, 4)))
             self.evaluate = self.in_blocks(transformed)
-        self.hessians = self.in_blocks(partial(hessian, loss), num_classes)
+        self.hessians = self.in_blocks(
+            partial(of_each_example, self._hessian_of, loss), len(self.directions)
+        )
+
+    def _hessian_of(self, value: Loss) -> Loss:
+        """d²L/dv² at v = 0, of z + vᵀ directions."""
+
+        def at(z: jax.Array, p: jax.Array) -> jax.Array:
+            directions = jax.numpy.asarray(self.directions)
+            gradient = jax.grad(lambda v: value(z + v @ directions, p))
+            second = forward_mode(gradient, otherwise=jax.jacrev(gradient))
+            return second(jax.numpy.zeros(len(directions)))
+
+        return at
 
     def _seconds_of_a_block(self) -> float:
         examples = np.zeros([self.rows, self.num_classes]), np.eye(1, self.num_classes)[0]
@@ -102,6 +117,30 @@ class Subject:
         """So many that the points of a search have three different logits."""
         return self.num_classes >= _MANY_CLASSES
 
+    # Many classes: the logits have as many different values as there are groups of classes
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """Which classes have the same logit, a row for each group, [groups, C].
+
+        Each class is alone, unless the classes are many: then they are the truth, one other and
+        the rest, so that a row of numbers `u` stands for the logits ``u @ groups``. The extremes
+        of a loss that treats its classes alike are mostly found there.
+        """
+        if not self.many_classes:
+            return np.eye(self.num_classes)
+        return _truth_some_and_rest(self.num_classes, 1)
+
+    @cached_property
+    def directions(self) -> np.ndarray:
+        """The same with rows of length 1: directions in which derivatives are taken."""
+        return self.groups / np.sqrt(self.groups.sum(-1, keepdims=True))
+
+    @cached_property
+    def representatives(self) -> np.ndarray:
+        """A class of each group."""
+        return self.groups.argmax(-1)
+
     # Where the loss is evaluated
 
     def within(self, logits: np.ndarray, largest: float = LARGEST_GAP) -> np.ndarray:
@@ -136,33 +175,38 @@ class Subject:
         return np.concatenate([self.grid, self.simplex])
 
     @cached_property
-    def rays(self) -> np.ndarray:
-        """Directions in which logits may go to infinity, the largest entry 1 or −1, [N, C]."""
-        signs = np.array([*itertools.product((-1.0, 0.0, 1.0), repeat=min(3, self.num_classes))])
-        random = self.random.standard_normal([16, self.num_classes])[:: self.thinning]
-        random /= np.abs(random).max(-1, keepdims=True)
-        patterns = [signs @ group for group in self.groups]
-        directions = np.concatenate([*patterns, random])
-        return np.unique(directions[directions.any(-1)], axis=0)
+    def moves(self) -> np.ndarray:
+        """Steps for a compass search among numbers of groups, [N, groups]."""
+        count = len(self.groups)
+        moves = np.eye(count)[:6]
+        if count > 2:
+            sizes = sorted({1, (count - 1) // 2})
+            moves = np.concatenate([moves, *(_truth_some_and_rest(count, size) for size in sizes)])
+        return np.unique(np.concatenate([moves, -moves]), axis=0)
 
     @cached_property
-    def groups(self) -> list[np.ndarray]:
-        """Ways to give few numbers to many classes: matrices of numbers to logits, [3 or 2, C]."""
-        classes, wrong = np.arange(self.num_classes), self.num_classes - 1
-        return [
-            np.stack([classes == 0, (classes > 0) & (classes <= size), classes > size]).astype(float)
-            if self.num_classes > 2
-            else np.eye(2)
-            for size in sorted({1, wrong // 2} - {0})
-        ]
+    def rays(self) -> np.ndarray:
+        """Directions in which numbers of groups may go to infinity, the largest of them 1 or −1,
+        [N, groups]."""
+        count = len(self.groups)
+        random = self.random.standard_normal([16, count])[:: self.thinning]
+        random /= np.abs(random).max(-1, keepdims=True)
+        signs = np.array([*itertools.product((-1.0, 0.0, 1.0), repeat=min(3, count))])
+        sizes = sorted({1, (count - 1) // 2} - {0})
+        patterns = [signs @ _truth_some_and_rest(count, size) for size in sizes if count > 2]
+        directions = np.concatenate([*(patterns or [signs]), random])
+        return np.unique(directions[directions.any(-1)], axis=0)
 
     @cached_property
     def labels(self) -> tuple[int, ...]:
         """The truths that are looked at: 0 alone if the loss treats its classes alike, else all of
-        them; of many classes those with the smallest and the largest gradients, and some between.
+        them; of more than 8 those with the smallest and the largest gradients, and some between;
+        of many classes one of each group.
         """
         if self.alike:
             return (0,)
+        if self.many_classes:
+            return tuple(int(label) for label in self.representatives)
         if self.num_classes <= _MOST_LABELS:
             return tuple(range(self.num_classes))
         _, gradients = self.evaluate(np.zeros(self.num_classes), np.eye(self.num_classes))
@@ -172,7 +216,7 @@ class Subject:
 
     @cached_property
     def values(self) -> np.ndarray:
-        """loss(z, e_y) at all places for all y, [N, C]."""
+        """loss(z, e_y) at all places for a y of each group, [N, groups]."""
         values = self.values_of_all_labels(self.places)
         if not np.isfinite(values).all(-1).any():
             raise ValueError("The loss is not finite at any of the logits at which it was tried.")
@@ -188,8 +232,9 @@ class Subject:
         return float(np.nanmax(norms))
 
     def values_of_all_labels(self, logits: np.ndarray) -> np.ndarray:
-        """loss(z, e_y) for all y, [N, C]."""
-        values = [self.evaluate(logits, one_hot)[0] for one_hot in np.eye(self.num_classes)]
+        """loss(z, e_y) for a y of each group, [N, groups]."""
+        one_hots = np.eye(self.num_classes)[self.representatives]
+        values = [self.evaluate(logits, one_hot)[0] for one_hot in one_hots]
         return np.stack(values, -1)
 
     def lowest_point(self, target: np.ndarray) -> np.ndarray:
@@ -230,15 +275,21 @@ def _grid(num_classes: int) -> np.ndarray:
     if wrong == 1:
         heights = np.linspace(-LARGEST_GAP, LARGEST_GAP, 481)
         return within_gap(np.stack([np.zeros_like(heights), heights], -1))
-    along = 61 if num_classes <= 10 else 31 if num_classes < _MANY_CLASSES else 13
+    along = 61 if num_classes <= 10 else 31
     heights = np.linspace(-LARGEST_GAP, LARGEST_GAP, along)
-    one, other = (x.ravel()[:, None] for x in np.meshgrid(heights, heights))
+    one, other = (x.ravel() for x in np.meshgrid(heights, heights))
+    levels = np.stack([np.zeros_like(one), one, other], -1)
+    sizes = {1} if num_classes >= _MANY_CLASSES else {1, wrong // 2}
+    return within_gap(
+        np.concatenate([levels @ _truth_some_and_rest(num_classes, size) for size in sorted(sizes)])
+    )
+
+
+def _truth_some_and_rest(num_classes: int, size: int) -> np.ndarray:
+    """Groups of classes: 0, the next `size`, and the others, [3, C]."""
     classes = np.arange(num_classes)
-    grids = [
-        np.where(classes == 0, 0.0, np.where(classes <= size, one, other))
-        for size in sorted({1, wrong // 2})
-    ]
-    return within_gap(np.concatenate(grids))
+    groups = [classes == 0, (classes > 0) & (classes <= size), classes > size]
+    return np.stack(groups).astype(float)
 
 
 def _over_the_simplex(num_classes: int, random: np.random.Generator) -> np.ndarray:
@@ -249,8 +300,11 @@ def _over_the_simplex(num_classes: int, random: np.random.Generator) -> np.ndarr
     elif num_classes == 3:
         i, j = np.triu_indices(100)
         q = (np.stack([i, j - i, 99 - j], -1) + 1 / 3) / 100
+    elif num_classes < _MANY_CLASSES:
+        q = random.dirichlet(np.ones(num_classes), 4096)
     else:
-        q = random.dirichlet(np.ones(num_classes), 4096 if num_classes < _MANY_CLASSES else 256)
+        groups = _truth_some_and_rest(num_classes, 1)
+        q = random.dirichlet(np.ones(len(groups)), 1024) / groups.sum(-1) @ groups
     return within_gap(np.log(np.maximum(q, 1e-300)))
 
 

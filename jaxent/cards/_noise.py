@@ -65,17 +65,26 @@ class Noise(NamedTuple):
 
 
 def measure(subject: Subject, earlier: Mapping[str, Any]) -> Noise:
-    values, num_classes = subject.values, subject.num_classes
-    identity = np.eye(num_classes)
+    values, groups, classes = subject.values, subject.groups, np.eye(subject.num_classes)
+    numbers = subject.places[:, subject.representatives]  # one for each group of equal logits
 
     def of_label(label: int) -> tuple[Extreme, Extreme]:
-        here = np.where(np.isnan(values[:, label]), 0.0, values[:, label]).argsort()
-        places = subject.places[here[:8]], subject.places[here[-8:]]
-        return extremes(subject, lambda z: subject.evaluate(z, identity[label]), places)
+        column = values[:, list(subject.representatives).index(label)]
+        order = np.where(np.isnan(column), 0.0, column).argsort()
 
-    def sums_and_gradients(logits: np.ndarray) -> tuple[Any, Any]:
-        parts = [subject.evaluate(logits, one_hot) for one_hot in identity]
-        return sum(value for value, _ in parts), sum(gradient for _, gradient in parts)
+        def function(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            value, gradient = subject.evaluate(u @ groups, classes[label])
+            return value, gradient @ groups.T
+
+        return extremes(subject, function, (numbers[order[:8]], numbers[order[-8:]]))
+
+    members = groups.sum(-1)
+
+    def sums_and_gradients(u: np.ndarray) -> tuple[Any, Any]:
+        one_hots = classes[subject.representatives]
+        parts = [subject.evaluate(u @ groups, one_hot) for one_hot in one_hots]
+        weighted = [(n * value, n * gradient) for n, (value, gradient) in zip(members, parts)]
+        return sum(one for one, _ in weighted), sum(one for _, one in weighted) @ groups.T
 
     ends = {label: of_label(label) for label in subject.labels}
     # what has no known limit comes before all others
@@ -84,10 +93,13 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Noise:
     least, most = ends[least_label][0], ends[most_label][1]
 
     finite = np.isfinite(values).all(-1)
-    sums, points = values[finite].sum(-1), subject.places[finite]
+    sums, points = values[finite] @ members, numbers[finite]
     symmetric = bool(np.ptp(sums) <= subject.rounding * max(1, np.abs(sums).max()))
-    least_sum = most_sum = Extreme(float(sums.mean()), points[0], True)
-    if not symmetric:
+    least_sum = most_sum = Extreme(float(sums.mean()), points[0] @ groups, True)
+    if subject.many_classes and not subject.alike:  # a class of a group does not speak for others
+        symmetric, least_sum = False, least_sum._replace(value=math.nan)
+        most_sum = least_sum
+    elif not symmetric:
         order = sums.argsort()
         places = points[order[:8]], points[order[-8:]]
         least_sum, most_sum = extremes(subject, sums_and_gradients, places)

@@ -73,10 +73,8 @@ class Properness(NamedTuple):
 
 def measure(subject: Subject, earlier: Mapping[str, Any]) -> Properness:
     num_classes, rounding = subject.num_classes, subject.rounding
-    groups = np.eye(num_classes) if not subject.many_classes else subject.groups[-1]
-    members = groups.sum(-1)
-    labels = groups.argmax(-1)  # one of each group speaks for all
-    one_hots = np.eye(num_classes)[labels]
+    groups, members = subject.groups, subject.groups.sum(-1)
+    one_hots = np.eye(num_classes)[subject.representatives]  # one of each group speaks for all
     few = len(groups)
     # P itself is kept away from the edges, where its logits have no end.
     targets = 0.97 * subject.random.dirichlet(np.ones(few), max(4, 36 // few)) + 0.03 / few
@@ -86,10 +84,9 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Properness:
         with np.errstate(invalid="ignore"):  # 0 · ∞ in a sum is no step of a search
             return float(p @ losses), groups @ (p @ gradients)
 
-    starts, start_values = np.zeros([1, few]), np.full([1, few], math.nan)
-    if not subject.many_classes:
-        usable = np.isfinite(subject.values).all(-1)
-        starts, start_values = subject.places[usable], subject.values[usable]
+    usable = np.isfinite(subject.values).all(-1)
+    starts = subject.places[usable][:, subject.representatives]
+    start_values = subject.values[usable]
     minima, strict, finite, excesses, at_p = [], True, True, [], []
     for p in targets:
         logarithms = np.log(p / members) - np.log(p / members).mean()
@@ -101,7 +98,7 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Properness:
         value_at_p = expected(logarithms, p)[0]
         found = [
             local_minimum(lambda u, p=p: expected(u, p), start, _FARTHEST_MINIMUM)
-            for start in (logarithms, starts[np.nan_to_num(start_values @ p).argmin()])
+            for start in (logarithms, starts[(start_values @ p).argmin()])
         ]
         least = min(value_at_p, *(value for value, _ in found))
         allowed = rounding * max(1, abs(least))

@@ -71,7 +71,7 @@ def _is_not_finite(subject: Subject) -> str:
 
 def _gradients_of_a_loss(subject: Subject) -> list[str]:
     logits, labels = _examples(subject)
-    one_hots = np.eye(subject.num_classes)
+    one_hots = np.eye(subject.num_classes)[subject.representatives]
     gradients = np.stack([subject.evaluate(logits, one_hot)[1] for one_hot in one_hots])
     usable = np.isfinite(gradients).all((0, 2))
     gradients, values = gradients[:, usable], subject.values
@@ -90,7 +90,7 @@ def _gradients_of_a_loss(subject: Subject) -> list[str]:
         ]
     sentences = []
     classes = np.arange(subject.num_classes)
-    own = gradients[classes, :, classes]  # [label, point]
+    own = gradients[np.arange(len(one_hots)), :, subject.representatives]  # [label, point]
     others = (gradients.sum(-1) - own) / (subject.num_classes - 1)
     up = own - others
     if (up > 0).mean() > 0.95:
