@@ -266,10 +266,18 @@ def hear_witnesses(
 
     _, count, classes = logits.shape
     logits, targets = logits.reshape(-1, classes), targets.reshape(-1, classes)
-    finite = np.isfinite(specification.evaluate(given, logits, targets)[0])
+    values, gradients = specification.evaluate(given, logits, targets)
+    finite = np.isfinite(values)
     with specification.blaming([given]), jax.enable_x64(True):
         precision = precision_of(given.loss, classes)
         found = look_at(given.loss, logits, targets)
+    overflows = ""
+    if precision != np.float64:  # next to its largest number a right rule has wrong digits
+        farther, _ = specification.evaluate(given, 2 * logits, targets)
+        within = finite & np.isfinite(gradients).all(-1) & np.isfinite(farther)
+        within &= np.isfinite(found.uncertainty)
+        if within.any() and not within.all():
+            finite, overflows = within, f", or {precision.name} is about to overflow"
     witnesses = {"central differences": found.finite_difference}
     if found.forward_mode is not None:
         witnesses["forward mode"] = found.forward_mode
@@ -302,7 +310,9 @@ def hear_witnesses(
         "",
     ]
     if not finite.all():
-        lines.append(f"At {np.sum(~finite)} of {len(finite)} points the loss is not finite.")
+        lines.append(
+            f"At {np.sum(~finite)} of {len(finite)} points the loss is not finite{overflows}."
+        )
     if precision != np.float64:
         lines.append(f"The loss rounds to {precision.name}, and no more than that can be seen.")
     if judged.right:
