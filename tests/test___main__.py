@@ -395,7 +395,7 @@ def test_json_has_every_field_of_every_card(call, asked):
     expected = a_card("squentropy", 3)
     assert keys(received[0]) == fields(expected)
     assert received[0]["num_classes"] == 3
-    assert received[0]["properness"]["proper"] is False
+    assert received[0]["properness"]["link"] == "another"
     assert received[0]["properness"]["target"] == expected.properness.target.tolist()
     assert received[0]["noise"]["most"] == "inf"
     assert received[0]["push"]["uniform_power"] == "nan"
@@ -684,7 +684,7 @@ def test_a_reader_gets_cards_of_his_own_losses(call, of_a_reader):
     # (1 − q^(order−1))/(order − 1) is generalised cross-entropy with γ = order − 1
     gamma = 0.25
     assert tsallis["push"]["largest_at"] == pytest.approx(gamma / (1 + gamma), abs=1e-4)
-    assert not tsallis["properness"]["proper"]
+    assert tsallis["properness"]["link"] == "softmax(0.75 z)"
     assert margin["invariance"]["soft_targets"] == "ignored"
     assert not pieces["noise"]["bounded"]
     assert all(facts["derivatives"]["right"] for facts in (tempered, tsallis, margin, pieces))

@@ -607,7 +607,7 @@ def test_card_is_named_after_the_loss_with_its_options_or_as_told():
 def test_progress_names_each_part_before_it_is_measured():
     parts = []
     cards.card(flat, 2, progress=parts.append)
-    facts = cards.LossCard._fields[2:]
+    facts = cards.LossCard._fields[3:]
     assert sorted(parts) == sorted(facts)
 
 

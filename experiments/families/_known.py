@@ -292,7 +292,9 @@ def scaled(num_classes: int) -> Iterator[Known]:
             return loss(scale * z, p)
 
         @cache
-        def expected_times(margins: tuple[float, ...], name: str = name, scale: float = scale) -> Any:
+        def expected_times(
+            margins: tuple[float, ...], name: str = name, scale: float = scale
+        ) -> Any:
             return _times(name, scale * np.array(margins), num_classes) / scale**2
 
         def times(facts: Facts, times: Any = expected_times) -> np.ndarray:

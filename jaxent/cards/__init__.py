@@ -23,21 +23,11 @@ from tabulate import tabulate
 
 from jaxent import _arguments as arguments
 from jaxent._examples import Loss
-from jaxent.cards import (
-    _curvature,
-    _derivatives,
-    _escape,
-    _invariance,
-    _noise,
-    _precision,
-    _properness,
-    _push,
-    _warnings,
-)
 from jaxent.cards._curvature import Curvature
 from jaxent.cards._derivatives import Derivatives
 from jaxent.cards._escape import EscapeLaw
 from jaxent.cards._escape import Law as Law
+from jaxent.cards._facts import MEASUREMENTS
 from jaxent.cards._invariance import Invariance
 from jaxent.cards._measuring import Subject
 from jaxent.cards._noise import Noise
@@ -89,19 +79,6 @@ _FEW_POINTS = 2000
 # Examples that a card evaluates, by the thinning of its points.
 _EXAMPLES = {1: 60_000, 4: 40_000, 16: 25_000, 64: 20_000}
 _LONG = 5.0
-
-# In the order in which they are measured, as each draws its random points after those before.
-_MEASUREMENTS = {
-    "invariance": _invariance.measure,
-    "derivatives": _derivatives.measure,
-    "properness": _properness.measure,
-    "noise": _noise.measure,
-    "curvature": _curvature.measure,
-    "push": _push.measure,
-    "escape": _escape.measure,
-    "precisions": _precision.measure,
-    "warnings": _warnings.measure,
-}
 
 
 def card(
@@ -160,7 +137,7 @@ def card(
         subject = Subject(loss, num_classes, seed)
         seconds = 1 + _EXAMPLES[subject.thinning] * subject.seconds_of_one
         estimate = f" (the card takes about {seconds:.0f} s)" if seconds > _LONG else ""
-        for fact, measure in _MEASUREMENTS.items():
+        for fact, measure in MEASUREMENTS.items():
             if progress is not None:
                 progress(fact + estimate)
             facts[fact] = measure(subject, facts)

@@ -222,9 +222,7 @@ class _Search:
         return best, at
 
 
-def _jump_of_the_gradient(
-    subject: Subject, target: np.ndarray, unit: float
-) -> np.ndarray | None:
+def _jump_of_the_gradient(subject: Subject, target: np.ndarray, unit: float) -> np.ndarray | None:
     """Logits at which the gradient jumps, or None.
 
     The steepest stretches of some lines are halved until nothing that has a derivative could still

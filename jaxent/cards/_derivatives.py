@@ -111,8 +111,8 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Derivatives:
         around.reshape(-1, num_classes), of_each.reshape(-1, num_classes)
     )
     values = values.reshape(around.shape[:-1])
-    gradients = np.moveaxis(gradients.reshape(around.shape) @ directions.T, -1, 2)
-    along = reverse @ directions.T
+    gradients = np.moveaxis(subject.along_directions(gradients.reshape(around.shape)), -1, 2)
+    along = subject.along_directions(reverse)
     of_rounding = subject.in_blocks(partial(of_each_example, rounding, subject.loss), 16)
     least, least_of_gradients = of_rounding(logits, targets)
     central, _, uncertain = map(
@@ -130,7 +130,7 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Derivatives:
         unstopped = jax.jit(
             partial(of_each_example, jax.grad, without_stop_gradients(subject.loss))
         )(logits, targets)
-        off_without = np.abs(np.asarray(unstopped) @ directions.T - central).max(-1)
+        off_without = np.abs(subject.along_directions(np.asarray(unstopped)) - central).max(-1)
         stopped = verdict(unstopped, [off_without], uncertainty, subject.precision).right
 
     relative_to = np.maximum(np.abs(reverse).max(-1), np.abs(central).max(-1))

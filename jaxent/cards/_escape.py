@@ -349,9 +349,7 @@ class _TooManyEvaluations(Exception):
     """The direction of a flow jumps so often that no step of high order fits it."""
 
 
-def _follow(
-    velocity: _Velocity, label: int, starts: np.ndarray, kinks: np.ndarray
-) -> np.ndarray:
+def _follow(velocity: _Velocity, label: int, starts: np.ndarray, kinks: np.ndarray) -> np.ndarray:
     """The times at which the flow from each start reaches the tie.
 
     A time is ∞ if the flow comes to rest before, and NaN if it jumps too often. A flow is followed
@@ -578,7 +576,9 @@ def _fit(
     found = []
     for law in laws:
         coefficients = _coefficients(law, margins[fitted], times[fitted])
-        errors = np.abs(EscapeLaw(law, coefficients, 0.0, margins, times).predict(margins) / times - 1)
+        errors = np.abs(
+            EscapeLaw(law, coefficients, 0.0, margins, times).predict(margins) / times - 1
+        )
         if errors.max() <= tolerance:
             found.append((law, coefficients, float(errors[~fitted].max())))
             if law in _LAWS[:3]:

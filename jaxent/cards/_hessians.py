@@ -99,7 +99,7 @@ def _differences_of_gradients(subject: Subject, unit: float) -> Matrices:
     def matrices(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
         ends = np.stack([logits[:, None] + moves, logits[:, None] - moves])
         _, gradients = subject.evaluate(ends.reshape(-1, subject.num_classes), target)
-        ahead, behind = gradients.reshape(ends.shape) @ subject.directions.T
+        ahead, behind = subject.along_directions(gradients.reshape(ends.shape))
         return np.swapaxes((ahead - behind) / (2 * step), 1, 2)
 
     return matrices

@@ -161,8 +161,8 @@ def _extreme(
     undecided = math.isnan(end)
     if lowest < best - (1e-6 * max(1.0, abs(best)) if undecided else 4 * scatter):
         value = math.nan if undecided else -sign * lowest
-        return Extreme(value, 1e6 * subject.rays[nearest] @ subject.groups, False)
-    return Extreme(-sign * best, at @ subject.groups, True)
+        return Extreme(value, 1e6 * subject.spread(subject.rays[nearest]), False)
+    return Extreme(-sign * best, subject.spread(at), True)
 
 
 def _compass(

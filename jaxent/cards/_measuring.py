@@ -136,6 +136,19 @@ class Subject:
         """The same with rows of length 1: directions in which derivatives are taken."""
         return self.groups / np.sqrt(self.groups.sum(-1, keepdims=True))
 
+    def spread(self, numbers: np.ndarray) -> np.ndarray:
+        """Numbers of groups [..., groups] to logits [..., C]."""
+        return numbers @ self.groups if self.many_classes else numbers
+
+    def summed_over_groups(self, gradients: np.ndarray) -> np.ndarray:
+        """Derivatives by logits [..., C] to those by numbers of groups [..., groups]."""
+        # Without the condition, 0 · ∞ would be NaN.
+        return gradients @ self.groups.T if self.many_classes else gradients
+
+    def along_directions(self, gradients: np.ndarray) -> np.ndarray:
+        """Derivatives by logits [..., C] to those in the directions [..., directions]."""
+        return gradients @ self.directions.T if self.many_classes else gradients
+
     @cached_property
     def representatives(self) -> np.ndarray:
         """A class of each group."""

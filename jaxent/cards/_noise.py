@@ -53,8 +53,18 @@ class Noise(NamedTuple):
     def long_words(self, alike: bool) -> dict[str, str]:
         bounds = f"{_end(self.least)} to {_end(self.most)}"
         sums = f"{_end(self.least_sum)} to {_end(self.most_sum)}"
+        approached = [
+            number(end)
+            for end, attained in (
+                (self.least, self.least_attained),
+                (self.most, self.most_attained),
+            )
+            if math.isfinite(end) and not attained
+        ]
+        bounds += "" if self.bounded else ", not bounded"
+        bounds += f"; {' and '.join(approached)} not attained" if approached else ""
         return {
-            "range": bounds if self.bounded else f"{bounds}, not bounded",
+            "range": bounds,
             "sum over labels": f"{sums}{', constant' if self.symmetric else ''}",
         }
 
@@ -65,7 +75,7 @@ class Noise(NamedTuple):
 
 
 def measure(subject: Subject, earlier: Mapping[str, Any]) -> Noise:
-    values, groups, classes = subject.values, subject.groups, np.eye(subject.num_classes)
+    values, classes = subject.values, np.eye(subject.num_classes)
     numbers = subject.places[:, subject.representatives]  # one for each group of equal logits
 
     def of_label(label: int) -> tuple[Extreme, Extreme]:
@@ -73,18 +83,20 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Noise:
         order = np.where(np.isnan(column), 0.0, column).argsort()
 
         def function(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            value, gradient = subject.evaluate(u @ groups, classes[label])
-            return value, gradient @ groups.T
+            value, gradient = subject.evaluate(subject.spread(u), classes[label])
+            return value, subject.summed_over_groups(gradient)
 
         return extremes(subject, function, (numbers[order[:8]], numbers[order[-8:]]))
 
-    members = groups.sum(-1)
+    members = subject.groups.sum(-1)
 
     def sums_and_gradients(u: np.ndarray) -> tuple[Any, Any]:
         one_hots = classes[subject.representatives]
-        parts = [subject.evaluate(u @ groups, one_hot) for one_hot in one_hots]
-        weighted = [(n * value, n * gradient) for n, (value, gradient) in zip(members, parts)]
-        return sum(one for one, _ in weighted), sum(one for _, one in weighted) @ groups.T
+        parts = [subject.evaluate(subject.spread(u), one_hot) for one_hot in one_hots]
+        of_groups = [*zip(members, parts, strict=True)]
+        total = sum(n * value for n, (value, _) in of_groups)
+        gradient: Any = sum(n * gradient for n, (_, gradient) in of_groups)
+        return total, subject.summed_over_groups(gradient)
 
     ends = {label: of_label(label) for label in subject.labels}
     # what has no known limit comes before all others
@@ -95,7 +107,7 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Noise:
     finite = np.isfinite(values).all(-1)
     sums, points = values[finite] @ members, numbers[finite]
     symmetric = bool(np.ptp(sums) <= subject.rounding * max(1, np.abs(sums).max()))
-    least_sum = most_sum = Extreme(float(sums.mean()), points[0] @ groups, True)
+    least_sum = most_sum = Extreme(float(sums.mean()), subject.spread(points[0]), True)
     if subject.many_classes and not subject.alike:  # a class of a group does not speak for others
         symmetric, least_sum = False, least_sum._replace(value=math.nan)
         most_sum = least_sum

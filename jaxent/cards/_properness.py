@@ -48,18 +48,17 @@ class Properness(NamedTuple):
     directions: int
 
     def long_words(self, alike: bool) -> dict[str, str]:
-        least = (
-            f"at P = {distribution(self.target)} least at softmax(z) = "
-            f"{distribution(self.minimizer_q)}"
-        )
+        least = f"at P = {distribution(self.target)} least at Q = {distribution(self.minimizer_q)}"
         if self.proper:
             proper = "strictly" if self.strict else "yes, with more logits than one for a P"
             link = self.link
             if link not in ("softmax", "identity", "affine", "sigmoid"):
-                link += f"; softmax(z) is not P: {least}"
+                link += f"\nwith softmax: {least}"
         else:
             few = self.directions < len(self.target) - 1
-            ignored = f"no: it feels the logits in {self.directions} of {len(self.target)} directions"
+            ignored = (
+                f"no: it feels the logits in {self.directions} of {len(self.target)} directions"
+            )
             proper, link = ignored if few else f"no: {least}", self.link
         return {"proper": proper, "link": link}
 
@@ -73,16 +72,16 @@ class Properness(NamedTuple):
 
 def measure(subject: Subject, earlier: Mapping[str, Any]) -> Properness:
     num_classes, rounding = subject.num_classes, subject.rounding
-    groups, members = subject.groups, subject.groups.sum(-1)
+    members = subject.groups.sum(-1)
     one_hots = np.eye(num_classes)[subject.representatives]  # one of each group speaks for all
-    few = len(groups)
+    few = len(members)
     # P itself is kept away from the edges, where its logits have no end.
     targets = 0.97 * subject.random.dirichlet(np.ones(few), max(4, 36 // few)) + 0.03 / few
 
     def expected(u: np.ndarray, p: np.ndarray) -> tuple[float, np.ndarray]:
-        losses, gradients = subject.evaluate(u @ groups, one_hots)
-        with np.errstate(invalid="ignore"):  # 0 · ∞ in a sum is no step of a search
-            return float(p @ losses), groups @ (p @ gradients)
+        losses, gradients = subject.evaluate(subject.spread(u), one_hots)
+        with np.errstate(invalid="ignore"):  # ∞ − ∞ ends a search
+            return float(p @ losses), subject.summed_over_groups(p @ gradients)
 
     usable = np.isfinite(subject.values).all(-1)
     starts = subject.places[usable][:, subject.representatives]
@@ -127,7 +126,7 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Properness:
         link = "softmax"
     worst = int(np.argmax([excess for excess, _ in excesses]))
     excess = excesses[worst][0]
-    minimizer = z[worst] @ groups
+    minimizer = subject.spread(z[worst])
     if link in ("identity", "affine"):
         excess = expected(shares[worst], p[worst])[0] - expected(z[worst], p[worst])[0]
     return Properness(
@@ -135,7 +134,7 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Properness:
         strict=link != "none" and strict and finite,
         link=link,
         worst_excess=excess,
-        target=shares[worst] @ groups,
+        target=subject.spread(shares[worst]),
         minimizer=minimizer,
         minimizer_q=minimizer if link in ("identity", "affine") else softmax(minimizer),
         directions=directions,
@@ -152,7 +151,10 @@ def _directions_felt(subject: Subject) -> int:
     if subject.many_classes:
         return subject.num_classes - (not subject.reads_raw_logits)
     gradients = np.concatenate(
-        [subject.evaluate(subject.places[::8], one_hot)[1] for one_hot in np.eye(subject.num_classes)]
+        [
+            subject.evaluate(subject.places[::8], one_hot)[1]
+            for one_hot in np.eye(subject.num_classes)
+        ]
     )
     gradients = gradients[np.isfinite(gradients).all(-1)]
     sizes = np.linalg.svd(gradients, compute_uv=False)

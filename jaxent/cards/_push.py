@@ -62,7 +62,9 @@ class Push(NamedTuple):
         power = "unknown" if math.isnan(self.uniform_power) else f"{self.uniform_power + 0.0:.2f}"
         if math.isinf(self.largest_margin):
             where = "behind" if self.largest_margin > 0 else "ahead"
-            where = f"as the truth falls {where}" if where == "behind" else "as the truth gets ahead"
+            where = (
+                f"as the truth falls {where}" if where == "behind" else "as the truth gets ahead"
+            )
         elif self.reads_raw_logits:
             where = f"with the truth at {number(-self.largest_margin)}, the others at 0"
         else:

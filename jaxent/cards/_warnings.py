@@ -81,9 +81,12 @@ def _gradients_of_a_loss(subject: Subject) -> list[str]:
     if scale == 0:
         return ["does not depend on the logits: its gradient is 0 at every point that was tried."]
     values = values[np.isfinite(values).all(-1)]
-    if len(values) and (
-        np.ptp(values, axis=-1) <= subject.rounding * np.maximum(1, np.abs(values).max(-1))
-    ).all():
+    if (
+        len(values)
+        and (
+            np.ptp(values, axis=-1) <= subject.rounding * np.maximum(1, np.abs(values).max(-1))
+        ).all()
+    ):
         return [
             "has the same value whichever class is the truth. Does it take integer labels? It is "
             "called with one-hot targets, such as (1, 0, …, 0)."
@@ -119,7 +122,9 @@ def _is_linear_in_its_first_argument(subject: Subject) -> str:
         other[ends] = pair[ends][::-1]
         middle = list(pair)
         middle[ends] = (pair[ends] + pair[ends][::-1]) / 2
-        start, end, between = (subject.evaluate(*arguments)[0] for arguments in (pair, other, middle))
+        start, end, between = (
+            subject.evaluate(*arguments)[0] for arguments in (pair, other, middle)
+        )
         size = np.maximum(np.abs(start), np.abs(end))
         off = np.abs(between - (start + end) / 2) > 1e-6 * np.maximum(size, 1)
         return bool(np.any(off | ~np.isfinite(between)))
@@ -138,7 +143,9 @@ def _of_earlier_facts(subject: Subject, earlier: Mapping[str, Any]) -> list[str]
         because = ", because a stop_gradient stands in it" if derivatives.stopped else ""
         sentences.append(f"has a gradient that is not the derivative of its value{because}.")
     elif derivatives.hessian == "wrong":
-        sentences.append("has right first derivatives, but autodiff gives wrong second derivatives.")
+        sentences.append(
+            "has right first derivatives, but autodiff gives wrong second derivatives."
+        )
     if earlier["properness"].link.startswith("sigmoid"):
         sentences.append(
             "treats each logit alone, with a sigmoid. If the logits are a batch of examples of two "
