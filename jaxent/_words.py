@@ -44,7 +44,7 @@ def raised(exponent: str) -> str:
 
 
 def of_each_truth(rows: Sequence[tuple[int, dict[str, str]]]) -> dict[str, str]:
-    """Rows of a table for each class that is the truth, as one: a line for each where they differ."""
+    """Rows of a table for several truths in one: a line for each truth where they differ."""
     if len(rows) == 1:
         return rows[0][1]
     together = {}

@@ -459,7 +459,7 @@ def _notes(
     curves += [key for panel in panels if not panel.ternary for key in keys[panel.name]]
     words = (
         f"{num_classes} classes; logits z, q = softmax(z); η: step of descent; L: largest "
-        f"curvature at gaps of up to 30 logits. {'; '.join(curves)}."
+        f"curvature at gaps of up to 300 logits. {'; '.join(curves)}."
     )
     if num_classes != 3:
         number = ("no", "one", "two", "three", "four", "five")[len(PANELS) - len(panels)]

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from jaxent._words import distribution, number, short
 from jaxent.cards._hessians import Hessians, hessians_of
-from jaxent.cards._measuring import LARGEST_GAP, Subject, softmax, within_gap
+from jaxent.cards._measuring import LARGEST_GAP, Subject, softmax
 
 _THINNED = 10
 """Of so many places one is looked at, where a Hessian costs many gradients."""

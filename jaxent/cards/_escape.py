@@ -14,9 +14,10 @@ from jaxent.cards._limits import FARTHEST, zero_from
 from jaxent.cards._measuring import Subject, least_between, norm
 
 _MARGINS = np.array(
-    [*range(1, 8), *(m / 2 for m in range(16, 25)), *(14, 16, 18, 20, 24, 28, 32, 40, 48, 56, 64)]
-    + [*(72, 80, 100, 120, 150, 180, 210, 240, 270, 300)],
-    float,
+    [
+        *(1, 2, 3, 4, 5, 6, 7, 8, 8.5, 9, 9.5, 10, 10.5, 11, 11.5, 12, 14, 16, 18, 20, 24, 28, 32),
+        *(40, 48, 56, 64, 72, 80, 100, 120, 150, 180, 210, 240, 270, 300),
+    ]
 )
 _FIRST_MARGIN = 8.0
 _FEWEST_MARGINS = 6
@@ -232,7 +233,7 @@ def _times_on_a_line(subject: Subject) -> _Times:
             if before is None or before > _rounded_away(subject) * speeds.max():
                 never_from = end
     times = np.full_like(_MARGINS, math.inf if never_from < math.inf else math.nan)
-    reached = _MARGINS < end
+    reached = end > _MARGINS
     times[reached] = _integrals(lambda m: 1 / speed(m), _MARGINS[reached], _tolerance(subject))
     times[np.isfinite(times) & (times > _LONGEST_TIME)] = math.nan
     return _MARGINS, times, never_from

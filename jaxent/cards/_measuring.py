@@ -14,7 +14,7 @@ from scipy.optimize import minimize, minimize_scalar
 from jaxent._examples import Loss, forward_mode, jit_quickly, of_each_example, precision_of
 
 LARGEST_GAP = 30.0
-"""The points of a search have gaps between logits of at most this many; limits are sought beyond."""
+"""The largest gap between logits at the points of a search; limits are sought beyond."""
 
 # From this many classes on, points are few, and have three different logits.
 _MANY_CLASSES = 31
@@ -104,7 +104,7 @@ class Subject:
         return max(1e-9, 8 * float(jax.numpy.finfo(self.precision).eps))
 
     def gradients_in(self, dtype: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-        """Gradients of many examples that are rounded to a dtype first, as `evaluate` takes them."""
+        """Gradients of many examples that are rounded to a dtype first."""
 
         def gradients(logits: jax.Array, targets: jax.Array) -> jax.Array:
             low = logits.astype(dtype), targets.astype(dtype)

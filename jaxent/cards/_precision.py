@@ -2,14 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxent._examples import of_each_example
 from jaxent._words import of_each_truth
 from jaxent.cards._measuring import Subject, norm
 

@@ -25,8 +25,8 @@ class Properness(NamedTuple):
             that differ by a shift are the same.)
         link: how logits stand for a distribution. It is found from the minimisers: "softmax", if
             they are z = log p; "softmax(0.5 z)" or the like for z = 2 log p; "softmax with offsets"
-            for z = log p + c, c a number for each class; "identity" for z = p; "sparsemax" for z = p
-            up to a shift; "affine" for z = a p + b; "sigmoid" for zᵢ = log(pᵢ/(1 − pᵢ));
+            for z = log p + c, c a number for each class; "identity" for z = p; "sparsemax" for
+            z = p up to a shift; "affine" for z = a p + b; "sigmoid" for zᵢ = log(pᵢ/(1 − pᵢ));
             "another" if z is another function of P, and P is one of z; "none" if different P
             share their minimisers, or have none.
         worst_excess: the expected loss where softmax(z) = P (z = p for the links "identity" and
@@ -150,12 +150,8 @@ def _directions_felt(subject: Subject) -> int:
     """The rank of the gradients at many places."""
     if subject.many_classes:
         return subject.num_classes - (not subject.reads_raw_logits)
-    gradients = np.concatenate(
-        [
-            subject.evaluate(subject.places[::8], one_hot)[1]
-            for one_hot in np.eye(subject.num_classes)
-        ]
-    )
+    places, one_hots = subject.places[::8], np.eye(subject.num_classes)
+    gradients = np.concatenate([subject.evaluate(places, one_hot)[1] for one_hot in one_hots])
     gradients = gradients[np.isfinite(gradients).all(-1)]
     sizes = np.linalg.svd(gradients, compute_uv=False)
     return int((sizes > 1e-9 * max(sizes[0], 1e-300)).sum()) if sizes[0] > 0 else 0

@@ -25,7 +25,9 @@ class Warnings(NamedTuple):
         return {"WARNING": "\n".join(self.sentences)} if self.sentences else {}
 
     def short_words(self) -> dict[str, str]:
-        return {}
+        """The beginning of the first sentence."""
+        beginnings = [sentence.split(": ")[0].split(". ")[0] for sentence in self.sentences]
+        return {"WARNING": beginnings[0].removesuffix(".")} if beginnings else {}
 
 
 def measure(subject: Subject, earlier: Mapping[str, Any]) -> Warnings:
@@ -70,7 +72,7 @@ def _is_not_finite(subject: Subject) -> str:
 
 
 def _gradients_of_a_loss(subject: Subject) -> list[str]:
-    logits, labels = _examples(subject)
+    logits, _ = _examples(subject)
     one_hots = np.eye(subject.num_classes)[subject.representatives]
     gradients = np.stack([subject.evaluate(logits, one_hot)[1] for one_hot in one_hots])
     usable = np.isfinite(gradients).all((0, 2))
@@ -87,10 +89,11 @@ def _gradients_of_a_loss(subject: Subject) -> list[str]:
             np.ptp(values, axis=-1) <= subject.rounding * np.maximum(1, np.abs(values).max(-1))
         ).all()
     ):
-        return [
+        sentence = (
             "has the same value whichever class is the truth. Does it take integer labels? It is "
             "called with one-hot targets, such as (1, 0, …, 0)."
-        ]
+        )
+        return [sentence]
     sentences = []
     classes = np.arange(subject.num_classes)
     own = gradients[np.arange(len(one_hots)), :, subject.representatives]  # [label, point]
@@ -104,9 +107,8 @@ def _gradients_of_a_loss(subject: Subject) -> list[str]:
     ignored = classes[np.abs(gradients).max((0, 1)) <= 1e-12 * scale]
     if len(ignored):
         which = ", ".join(map(str, ignored[:8])) + (", …" if len(ignored) > 8 else "")
-        sentences.append(
-            f"ignores {'logit' if len(ignored) == 1 else 'the logits'} {which}: their gradient is 0."
-        )
+        logits_ignored = f"the logit{'s' if len(ignored) > 1 else ''} {which}"
+        sentences.append(f"ignores {logits_ignored}, where its gradient is 0.")
     return sentences
 
 
@@ -122,9 +124,7 @@ def _is_linear_in_its_first_argument(subject: Subject) -> str:
         other[ends] = pair[ends][::-1]
         middle = list(pair)
         middle[ends] = (pair[ends] + pair[ends][::-1]) / 2
-        start, end, between = (
-            subject.evaluate(*arguments)[0] for arguments in (pair, other, middle)
-        )
+        start, end, between = (subject.evaluate(*both)[0] for both in (pair, other, middle))
         size = np.maximum(np.abs(start), np.abs(end))
         off = np.abs(between - (start + end) / 2) > 1e-6 * np.maximum(size, 1)
         return bool(np.any(off | ~np.isfinite(between)))
@@ -143,9 +143,7 @@ def _of_earlier_facts(subject: Subject, earlier: Mapping[str, Any]) -> list[str]
         because = ", because a stop_gradient stands in it" if derivatives.stopped else ""
         sentences.append(f"has a gradient that is not the derivative of its value{because}.")
     elif derivatives.hessian == "wrong":
-        sentences.append(
-            "has right first derivatives, but autodiff gives wrong second derivatives."
-        )
+        sentences.append("has wrong second derivatives by autodiff; its gradient is right.")
     if earlier["properness"].link.startswith("sigmoid"):
         sentences.append(
             "treats each logit alone, with a sigmoid. If the logits are a batch of examples of two "
