@@ -4,15 +4,17 @@
     comparison_table(cards)    several losses side by side
 
 A card answers for any ``loss(logits, targets)`` of one example, [C] and [C], a scalar, by calling
-it: proper or not, how it curves and how long a step may be, where it pushes and where it fades,
-how long it takes to unlearn a confident mistake, what a wrong label can do, what it does not
-notice. Everything is measured in float64, by autodiff, at points that are searched: a supremum is
-the largest value that was found, and a law is one that holds at margins it was not fitted to.
-Nothing is proved.
+it. Is it proper, and through which link? How does it curve, and how long may a step be? Where does
+it push, and where does it fade? How long does it take to unlearn a confident mistake? What is its
+range? What is left of its gradient in half precision? What does it not notice? A function that does
+not look like such a loss gets warnings, and they come first.
 
-Where a truth is needed it is class 0 with certainty, P = (1, 0, …, 0), and for a loss that tells
-the classes apart (`Invariance.permutation`) that is the only one that is looked at, except where a
-fact is said to be of all labels.
+All is measured in float64, at points that are searched. A supremum is the largest value that was
+found, or the limit of values along a ray. A law holds at margins that it was not fitted to. Nothing
+is proved.
+
+Where a truth is needed it is class 0 with certainty, P = (1, 0, …, 0). For a loss that tells the
+classes apart (`Invariance.permutation`) the facts are those of each truth, or of the worst one.
 """
 
 from collections.abc import Callable, Iterable
@@ -72,7 +74,10 @@ class LossCard(NamedTuple):
 
     def short_words(self) -> dict[str, str]:
         """The main facts in fewer words, for a picture."""
-        return {said: words for fact in self[3:] for said, words in fact.short_words().items()}
+        words = {said: words for fact in self[3:] for said, words in fact.short_words().items()}
+        if "WARNING" in words:  # a picture has room for twelve
+            words.pop("push, uniform q")
+        return words
 
 
 _FEW_POINTS = 2000

@@ -521,7 +521,7 @@ def _law(margins: np.ndarray, times: np.ndarray, never_from: float) -> EscapeLaw
     """The simplest law of the largest margins with a time, and another one of those before."""
     no_law = EscapeLaw(
         "never" if never_from < math.inf else "none",
-        (math.nan,) * 3,
+        (math.nan, math.nan, math.nan),
         0.0,
         margins,
         times,
@@ -545,9 +545,9 @@ def _law(margins: np.ndarray, times: np.ndarray, never_from: float) -> EscapeLaw
     if found[0] == "power" and len(chosen) < len(every):
         # Next to a logarithm or a line, and not from the first margin on, it is their beginning.
         k = found[1][2]
-        laws: list[Law] = ["logarithmic"] if k < _SMALL_POWER else []
-        laws += ["linear"] if abs(k - 1) < _NEAR_LINEAR else []
-        found = _fit(margins[chosen], times[chosen], laws, _ROUGH_LAW_TOLERANCE) or found
+        near: list[Law] = ["logarithmic"] if k < _SMALL_POWER else []
+        near += ["linear"] if abs(k - 1) < _NEAR_LINEAR else []
+        found = _fit(margins[chosen], times[chosen], near, _ROUGH_LAW_TOLERANCE) or found
     law, coefficients, error = found
     escape = no_law._replace(
         law=law,

@@ -124,10 +124,11 @@ def _left_of(subject: Subject, dtype: str, label: int) -> Precision:
 
     nothing = Side(math.inf, math.inf, math.inf)
     try:
-        sides = [_side(look, sign, 1 + _POINTS // min(subject.thinning, 4)) for sign in (1, -1)]
+        points = 1 + _POINTS // min(subject.thinning, 4)
+        behind, ahead = _side(look, 1, points), _side(look, -1, points)
     except (TypeError, ValueError, NotImplementedError, jax.errors.JAXTypeError) as error:
         return Precision(dtype, nothing, nothing, type(error).__name__, label)
-    return Precision(dtype, *sides, truth=label)
+    return Precision(dtype, behind, ahead, truth=label)
 
 
 def _side(look: Any, sign: int, points: int) -> Side:

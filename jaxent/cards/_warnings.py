@@ -1,5 +1,6 @@
 """What a reader has to know first: whether the function looks like a loss of (logits, targets)."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -26,8 +27,8 @@ class Warnings(NamedTuple):
 
     def short_words(self) -> dict[str, str]:
         """The beginning of the first sentence."""
-        beginnings = [sentence.split(": ")[0].split(". ")[0] for sentence in self.sentences]
-        return {"WARNING": beginnings[0].removesuffix(".")} if beginnings else {}
+        beginnings = [re.split(r"[:.,](?: (?!\d)|$)", sentence)[0] for sentence in self.sentences]
+        return {"WARNING": beginnings[0]} if beginnings else {}
 
 
 def measure(subject: Subject, earlier: Mapping[str, Any]) -> Warnings:
@@ -61,7 +62,7 @@ def _differs_between_calls(subject: Subject) -> str:
 
 
 def _is_not_finite(subject: Subject) -> str:
-    usable = np.isfinite(subject.values).all(-1)
+    usable = np.asarray(np.isfinite(subject.values).all(-1))
     if usable.mean() >= 1 - _FEW:
         return ""
     at = subject.places[usable.argmin()]
