@@ -330,10 +330,12 @@ def _times_of_the_flow(subject: Subject, label: int) -> _Times:
         lost = _lost_in_rounding(subject, pull(), pull) & moves
         times[np.maximum.accumulate(lost)] = math.nan
     times[np.isfinite(times) & (times > _LONGEST_TIME)] = math.nan
-    caught = np.flatnonzero(~np.isinf(times))
+    caught = np.flatnonzero(np.isfinite(times))
     first = int(caught[-1]) + 1 if len(caught) else 0
-    if first == len(times):
+    lasting = first + np.flatnonzero(np.isinf(times[first:]))
+    if not len(lasting):
         return margins, times, math.inf
+    first = int(lasting[0])
     never_from = float(margins[first]) if first else 0.0
     if not moves[first]:
         grid = np.linspace(margins[first - 1] if first else 0.0, margins[first], 65)
@@ -557,7 +559,9 @@ def _law(margins: np.ndarray, times: np.ndarray, never_from: float) -> EscapeLaw
     )
     rest = every[: len(every) - len(chosen)]
     for end in range(len(rest), _FEWEST_MARGINS - 1, -1):
-        earlier = _fit(margins[rest[:end]], times[rest[:end]], _LAWS[:3], _ROUGH_LAW_TOLERANCE)
+        part = margins[rest[:end]], times[rest[:end]]
+        fits_of_part = [_fit(*part, [simple], _ROUGH_LAW_TOLERANCE) for simple in _LAWS[:3]]
+        earlier = min((one for one in fits_of_part if one), key=lambda one: one[2], default=None)
         if earlier is not None and earlier[0] != law:
             part = rest[:end]
             before = EscapeLaw(*earlier, margins[part], times[part])
