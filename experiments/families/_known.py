@@ -39,7 +39,7 @@ class Fact(NamedTuple):
     expected: Any
     """The value, or a function of the facts: at the P that a card shows, for example."""
     rel: float = 0.0
-    abs: float = 0.0
+    off: float = 0.0
 
 
 class Known(NamedTuple):
@@ -79,11 +79,11 @@ def judged(known: Known) -> list[Judged]:
     found = []
     for fact in known.facts:
         received = fact.read(facts)
-        expected = fact.expected(facts) if callable(fact.expected) else fact.expected
+        expected: Any = fact.expected(facts) if callable(fact.expected) else fact.expected
         if isinstance(received, (bool, str)):
             right = received == expected
         else:
-            right = np.allclose(received, expected, fact.rel, fact.abs)
+            right = np.allclose(received, expected, fact.rel, fact.off)
         if isinstance(received, str):
             no_answer = fact.name == "escape.law" and received == "none"
         else:
@@ -93,19 +93,24 @@ def judged(known: Known) -> list[Judged]:
     return found
 
 
-def _fact(name: str, expected: Any, rel: float = 0.0, abs: float = 0.0) -> Fact:
+def _fact(name: str, expected: Any, rel: float = 0.0, off: float = 0.0) -> Fact:
     """A fact by its place on the card, such as "noise.least"."""
     part, attribute = name.split(".", 1)
 
     def read(facts: Facts) -> Any:
         return getattr(facts[part], attribute)
 
-    return Fact(name, read, expected, rel, abs)
+    return Fact(name, read, expected, rel, off)
 
 
 def _range(least: float, most: float) -> list[Fact]:
-    tight = {"rel": 1e-6, "abs": 1e-9}
-    bounded = _fact("noise.bounded", math.isfinite(most))
+    tight = {"rel": 1e-6, "off": 1e-9}
+
+    def is_bounded(facts: Facts) -> bool:
+        """A card says so only where it has found a limit."""
+        return math.isfinite(most) and not math.isnan(facts["noise"].most)
+
+    bounded = _fact("noise.bounded", is_bounded)
     return [_fact("noise.least", least, **tight), _fact("noise.most", most, **tight), bounded]
 
 
@@ -292,7 +297,9 @@ def scaled(num_classes: int) -> Iterator[Known]:
             return loss(scale * z, p)
 
         @cache
-        def expected_times(margins: tuple[float, ...], name: str = name, scale: float = scale) -> Any:
+        def expected_times(
+            margins: tuple[float, ...], name: str = name, scale: float = scale
+        ) -> Any:
             return _times(name, scale * np.array(margins), num_classes) / scale**2
 
         def times(facts: Facts, times: Any = expected_times) -> np.ndarray:
@@ -313,7 +320,7 @@ def scaled(num_classes: int) -> Iterator[Known]:
         law = "logarithmic" if name == "logit_squared_error" else law
         facts = [
             _fact("escape.law", law),
-            Fact("escape.times, relative error", off, 0.0, abs=1e-6),
+            Fact("escape.times, relative error", off, 0.0, off=1e-6),
             Fact("escape.times, not told", untold, 0.0),
             _fact("curvature.smoothness", scale**2 * _smoothness(name, num_classes), rel=1e-3),
             *_convexity(name, scale, num_classes),
@@ -377,7 +384,7 @@ def clipped(num_classes: int) -> Iterator[Known]:
         margin = math.log((1 / least - 1) / (num_classes - 1))
         clip = partial(loss, least=least)
         facts = [
-            _fact("escape.never_from", margin, rel=1e-5, abs=1e-5),
+            _fact("escape.never_from", margin, rel=1e-5, off=1e-5),
             Fact("push.behind.start", lambda facts: facts["push"].behind.start, margin, 1e-5, 1e-5),
         ]
         for at, dtype in enumerate(_DTYPES):
@@ -390,7 +397,7 @@ def clipped(num_classes: int) -> Iterator[Known]:
             def zero_from(facts: Facts, at: int = at) -> float:
                 return facts["precisions"].of[at].behind.zero_from
 
-            facts.append(Fact(f"precisions.{dtype}", zero_from, dead, abs=max(0.01, spacing)))
+            facts.append(Fact(f"precisions.{dtype}", zero_from, dead, off=max(0.01, spacing)))
         yield Known(f"−Σ p log {way}, ε = {least:.0e}", clip, num_classes, facts)
 
 
@@ -412,7 +419,7 @@ def _soft_capped(z: Any, p: Any) -> Any:
 
 _AFFINE = ((1.0, 0.0), (100.0, 0.0), (1e-3, 0.0), (1e-3, 5.0), (2.0, -3.0), (0.5, 1000.0))
 _SQUASHINGS: dict[str, tuple[Callable[[Any], Any], Callable[[float], float]]] = {
-    "L/(1 + L)": (lambda L: L / (1 + L), lambda L: 1.0 if L == math.inf else L / (1 + L)),
+    "L/(1 + L)": (lambda L: L / (1 + L), lambda L: 1 - 1 / (1 + L)),
     "arctan L": (jnp.arctan, math.atan),
     "tanh L": (jnp.tanh, math.tanh),
 }
@@ -488,7 +495,7 @@ _SMOOTHINGS = (0.01, 0.05, 0.1, 0.3, 0.6, 0.9)
 
 def _minimizer(expected: Callable[[np.ndarray], np.ndarray], of: str = "minimizer") -> Fact:
     """The minimiser at the P that the card shows."""
-    return _fact(f"properness.{of}", lambda facts: expected(facts["properness"].target), abs=1e-4)
+    return _fact(f"properness.{of}", lambda facts: expected(facts["properness"].target), off=1e-4)
 
 
 def recoded(num_classes: int) -> Iterator[Known]:
@@ -516,9 +523,9 @@ def recoded(num_classes: int) -> Iterator[Known]:
         if np.abs(codes).max() > 1:
             continue
         # tanh z = 2 p − 1 is z = ½ log(p/(1 − p)). Of two classes, softmax(z) = p then.
-        links = {(2, -1): "sigmoid(2 z)", (-2, 1): "sigmoid(-2 z)"}
+        links = {(2.0, -1.0): "sigmoid(2 z)", (-2.0, 1.0): "sigmoid(-2 z)"}
         if num_classes == 2:
-            links[2, -1] = "softmax"
+            links[2.0, -1.0] = "softmax"
         link = links.get((a, b), "another")
         yield Known(
             f"Σ(tanh z − ({words}))²",

@@ -54,7 +54,7 @@ class Noise(NamedTuple):
         bounds = f"{_end(self.least)} to {_end(self.most)}"
         sums = f"{_end(self.least_sum)} to {_end(self.most_sum)}"
         return {
-            "range": bounds if self.bounded else f"{bounds}, not bounded",
+            "range": f"{bounds}, not bounded" if math.isinf(self.most) else bounds,
             "sum over labels": f"{sums}{', constant' if self.symmetric else ''}",
         }
 
