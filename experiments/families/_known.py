@@ -145,7 +145,7 @@ def _dense() -> dict[str, Loss]:
 def _slope(name: str, margin: Any, num_classes: int) -> Any:
     """dL/dm of the truth m behind all the others; m may be complex."""
     wrong = num_classes - 1
-    a = 1 / (1 + wrong * np.exp(margin))
+    a = np.exp(-margin) / (np.exp(-margin) + wrong)
     match name:
         case "softmax_cross_entropy" | "softmax_kl_divergence":
             return 1 - a
@@ -171,7 +171,7 @@ def _times(name: str, margins: np.ndarray, num_classes: int) -> np.ndarray:
     pace = num_classes / (num_classes - 1)
     times, total, last = [], 0.0, 0.0
     for margin in margins:
-        if name in _EXPONENTS and margin * _EXPONENTS[name] > 600:
+        if name in _EXPONENTS and margin > 600:
             times.append(math.inf)
             continue
         panel = quad(
@@ -341,11 +341,11 @@ CLIPS = tuple(10.0**-k for k in (3, 4, 5, 6, 7, 8, 10, 12, 15, 16, 20, 25, 30))
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
-def _clip_both(z: Any, p: Any, least: float) -> Any:
+def clip_both(z: Any, p: Any, least: float) -> Any:
     return -jnp.sum(p * jnp.log(jnp.clip(softmax(z), least, 1 - least)))
 
 
-def _clip_below(z: Any, p: Any, least: float) -> Any:
+def clip_below(z: Any, p: Any, least: float) -> Any:
     return -jnp.sum(p * jnp.log(jnp.maximum(softmax(z), least)))
 
 
@@ -377,28 +377,33 @@ def dead_from(loss: Loss, num_classes: int, dtype: str, farthest: float = 80.0) 
         grid = np.linspace(low, high, 1 << 10)
 
 
-def clipped(num_classes: int) -> Iterator[Known]:
+def clip(way: Callable[..., Any], least: float, num_classes: int, words: str = "clip") -> Known:
     """−Σ p log q, q clipped at ε: no gradient from the margin ln((1/ε − 1)/(C − 1)) on."""
-    ways = {"clip(q, ε, 1 − ε)": _clip_both, "max(q, ε)": _clip_below}
-    for (way, loss), least in itertools.product(ways.items(), CLIPS):
-        margin = math.log((1 / least - 1) / (num_classes - 1))
-        clip = partial(loss, least=least)
-        facts = [
-            _fact("escape.never_from", margin, rel=1e-5, off=1e-5),
-            Fact("push.behind.start", lambda facts: facts["push"].behind.start, margin, 1e-5, 1e-5),
-        ]
-        for at, dtype in enumerate(_DTYPES):
-            if least < float(jnp.finfo(dtype).smallest_subnormal):
-                continue
-            with jax.enable_x64(False):
-                dead = dead_from(clip, num_classes, dtype)
-            spacing = float(jnp.finfo(dtype).eps) * 2.0 ** math.floor(math.log2(margin))
+    margin = math.log((1 / least - 1) / (num_classes - 1))
+    loss = partial(way, least=least)
+    facts = [
+        _fact("escape.never_from", margin, rel=1e-5, off=1e-5),
+        Fact("push.behind.start", lambda facts: facts["push"].behind.start, margin, 1e-5, 1e-5),
+    ]
+    for at, dtype in enumerate(_DTYPES):
+        if least < float(jnp.finfo(dtype).smallest_subnormal):
+            continue
+        with jax.enable_x64(False):
+            dead = dead_from(loss, num_classes, dtype)
+        spacing = float(jnp.finfo(dtype).eps) * 2.0 ** math.floor(math.log2(margin))
 
-            def zero_from(facts: Facts, at: int = at) -> float:
-                return facts["precisions"].of[at].behind.zero_from
+        def zero_from(facts: Facts, at: int = at) -> float:
+            return facts["precisions"].of[at].behind.zero_from
 
-            facts.append(Fact(f"precisions.{dtype}", zero_from, dead, off=max(0.01, spacing)))
-        yield Known(f"−Σ p log {way}, ε = {least:.0e}", clip, num_classes, facts)
+        facts.append(Fact(f"precisions.{dtype}", zero_from, dead, off=max(0.01, spacing)))
+    return Known(f"−Σ p log {words}, ε = {least:.0e}", loss, num_classes, facts)
+
+
+def clipped(num_classes: int) -> Iterator[Known]:
+    """Both clips, and every ε."""
+    ways = {"clip(q, ε, 1 − ε)": clip_both, "max(q, ε)": clip_below}
+    for (words, way), least in itertools.product(ways.items(), CLIPS):
+        yield clip(way, least, num_classes, words)
 
 
 # Sums, multiples, shifts and squashings
