@@ -14,6 +14,7 @@ from jaxent.cards._measuring import LARGEST_GAP, Subject, least_between, local_m
 _SAME_LINK = 1e-3
 _SAME_NUMBER = 1e-3
 _FARTHEST_MINIMUM = 1e3
+_MULTIPLES = np.append(0.0, np.geomspace(1e-3, 1e1, 17))
 
 
 class Properness(NamedTuple):
@@ -98,9 +99,13 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Properness:
             )
             logarithms = logarithms + offset
         value_at_p = expected(logarithms, p)[0]
+        best = starts[np.nan_to_num(start_values @ p).argmin()]
+        # A loss of large multiples of the logits is flat where they are not small.
+        multiples = np.multiply.outer(_MULTIPLES, logarithms)
+        multiple = min(multiples, key=lambda u, p=p: expected(u, p)[0])
         found = [
             local_minimum(lambda u, p=p: expected(u, p), start, _FARTHEST_MINIMUM)
-            for start in (logarithms, starts[np.nan_to_num(start_values @ p).argmin()])
+            for start in (logarithms, best, multiple)
         ]
         least = min(value_at_p, *(value for value, _ in found))
         allowed = rounding * max(1, abs(least))
