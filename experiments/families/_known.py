@@ -255,14 +255,17 @@ def _convexity(name: str, scale: float, num_classes: int) -> list[Fact]:
         x = np.linspace(-5, 15, 200_001)
         down = np.imag(_slope(name, x + 1e-30j, 2)) < 0
         share = 1 / (1 + math.exp(min(x[down.argmax()] / scale, 700)))
-    if name == "softmax_focal_loss" and num_classes == 3:
-        share = _share_of_focal(scale)
     shows = 1 / 4096  # a share that a point of the card's can show
+    of_three = name == "softmax_focal_loss" and num_classes == 3
+
+    def shown(_: Facts) -> bool:
+        return (_share_of_focal(scale) if of_three else share) > shows
+
     facts.append(
         Fact(
             "curvature.not_convex_share > 0",
             lambda facts: facts["curvature"].not_convex_share > 0,
-            share > shows,
+            shown,
         )
     )
     return facts
@@ -278,13 +281,13 @@ def _share_of_focal(scale: float) -> float:
     q = np.exp(z - z.max(-1, keepdims=True))
     q /= q.sum(-1, keepdims=True)
     a, r = q[:, 0], np.eye(3)[0] - q
-    # f = −(1 − a)² log a
-    first = 2 * (1 - a) * np.log(a) - (1 - a) ** 2 / a
-    second = -2 * np.log(a) + 4 * (1 - a) / a + (1 - a) ** 2 / a**2
+    # f = −(1 − a)² log a; f′ a, and f″ a²
+    times_log = a * np.log(np.where(a == 0, 1, a))
+    first = 2 * (1 - a) * times_log - (1 - a) ** 2
+    second = -2 * a * times_log + 4 * (1 - a) * a + (1 - a) ** 2
     outer = r[:, :, None] * r[:, None, :]
     jacobian = q[:, :, None] * np.eye(3) - q[:, :, None] * q[:, None, :]
-    hessian = (second * a**2 + first * a)[:, None, None] * outer
-    hessian -= (first * a)[:, None, None] * jacobian
+    hessian = (second + first)[:, None, None] * outer - first[:, None, None] * jacobian
     basis = np.array([[1, -1, 0], [1, 1, -2]]) / np.sqrt([[2], [6]])
     return float((np.linalg.eigvalsh(basis @ hessian @ basis.T)[:, 0] < -1e-12).mean())
 
