@@ -849,7 +849,7 @@ FAMILIES = {
     "name",
     [
         "softmax_cross_entropy of 0.1 z, 2 classes",
-        "generalized_cross_entropy of 3.3 z, 2 classes",
+        "softmax_brier_score of 100 z, 3 classes",
         "logit_squared_error of 0.1 z, 2 classes",
         "0.001 L + 5, L soft-capped, 2 classes",
         "L/(1 + L), L cross-entropy, 3 classes",
