@@ -12,6 +12,7 @@ import numpy as np
 import optax
 import pytest
 
+from experiments.families import _known as known
 from jaxent import cards, losses, theory
 from jaxent._arguments import name_of
 from jaxent.cards import (
@@ -1120,3 +1121,51 @@ def test_rounding_in_a_loss_of_raw_logits_is_no_curvature_and_points_are_logits(
     words = curvature.long_words(alike=False)
     assert " at z = (" in words["least eigenvalue"]
     assert words["not convex"].endswith(" at Σz = 0")
+
+
+# Families: a few of the losses of `python -m experiments.families.cards`
+
+FAMILIES = {
+    f"{one.name}, {num_classes} classes": one
+    for num_classes in (2, 3)
+    for make in (known.scaled, known.composed, known.recoded)
+    for one in make(num_classes)
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "softmax_cross_entropy of 0.1 z, 2 classes",
+        "softmax_brier_score of 100 z, 3 classes",
+        "logit_squared_error of 0.1 z, 2 classes",
+        "0.001 L + 5, L soft-capped, 2 classes",
+        "L/(1 + L), L cross-entropy, 3 classes",
+        "tanh L, L squared error, 2 classes",
+        "squared error + 30 · cross-entropy, 3 classes",
+        "Σ(z − (100 p + 0))², 2 classes",
+        "Σ(tanh z − (-2 p + 1))², 3 classes",
+        "−Σ (0.7 p + 0.1) log q, 3 classes",
+    ],
+)
+def test_facts_of_a_family_are_those_of_its_formulas(name):
+    assert not [fact for fact in known.judged(FAMILIES[name]) if fact.verdict != "right"]
+
+
+def test_a_limit_that_a_logarithm_comes_near_is_not_found_rather_than_wrong():
+    facts = known.judged(FAMILIES["arctan L, L stablemax, 2 classes"])
+    assert [fact.fact for fact in facts if fact.verdict == "no answer"] == ["noise.most"]
+    assert not [fact for fact in facts if fact.verdict == "wrong"]
+
+
+@pytest.mark.parametrize(("num_classes", "least"), [(2, 1e-4), (10, 1e-7)])
+def test_a_clip_kills_the_gradient_where_bisection_finds_it_dead(num_classes, least):
+    facts = known.judged(known.clip(known.clip_both, least, num_classes))
+    assert not [fact for fact in facts if fact.verdict != "right"]
+
+
+def test_a_loss_that_curves_down_outside_the_points_of_the_simplex_is_not_called_convex():
+    _, curvature = derivatives_and_curvature(at_scale(FOCAL, 0.1), 2)
+    assert curvature.not_convex_share == 0
+    assert curvature.least_eigenvalue < 0
+    assert curvature.short_words()["not convex"] == "0 % of the simplex"

@@ -26,6 +26,7 @@ from scipy.optimize import minimize_scalar
 from jaxent import _catalogue as catalogue
 from jaxent import cards, losses
 from jaxent._examples import Loss
+from jaxent.cards._facts import MEASUREMENTS
 from jaxent.cards._measuring import Subject
 
 Facts = dict[str, Any]
@@ -39,7 +40,7 @@ class Fact(NamedTuple):
     expected: Any
     """The value, or a function of the facts: at the P that a card shows, for example."""
     rel: float = 0.0
-    abs: float = 0.0
+    off: float = 0.0
 
 
 class Known(NamedTuple):
@@ -73,17 +74,17 @@ def judged(known: Known) -> list[Judged]:
     facts: Facts = {}
     with jax.enable_x64(True):
         subject = Subject(known.loss, known.num_classes, 0)
-        for part, measure in cards._MEASUREMENTS.items():
+        for part, measure in MEASUREMENTS.items():
             if part in wanted:
                 facts[part] = measure(subject, facts)
     found = []
     for fact in known.facts:
         received = fact.read(facts)
-        expected = fact.expected(facts) if callable(fact.expected) else fact.expected
+        expected: Any = fact.expected(facts) if callable(fact.expected) else fact.expected
         if isinstance(received, (bool, str)):
             right = received == expected
         else:
-            right = np.allclose(received, expected, fact.rel, fact.abs)
+            right = np.allclose(received, expected, fact.rel, fact.off)
         if isinstance(received, str):
             no_answer = fact.name == "escape.law" and received == "none"
         else:
@@ -93,19 +94,24 @@ def judged(known: Known) -> list[Judged]:
     return found
 
 
-def _fact(name: str, expected: Any, rel: float = 0.0, abs: float = 0.0) -> Fact:
+def _fact(name: str, expected: Any, rel: float = 0.0, off: float = 0.0) -> Fact:
     """A fact by its place on the card, such as "noise.least"."""
     part, attribute = name.split(".", 1)
 
     def read(facts: Facts) -> Any:
         return getattr(facts[part], attribute)
 
-    return Fact(name, read, expected, rel, abs)
+    return Fact(name, read, expected, rel, off)
 
 
 def _range(least: float, most: float) -> list[Fact]:
-    tight = {"rel": 1e-6, "abs": 1e-9}
-    bounded = _fact("noise.bounded", math.isfinite(most))
+    tight = {"rel": 1e-6, "off": 1e-9}
+
+    def is_bounded(facts: Facts) -> bool:
+        """A card says so only where it has found a limit."""
+        return math.isfinite(most) and not math.isnan(facts["noise"].most)
+
+    bounded = _fact("noise.bounded", is_bounded)
     return [_fact("noise.least", least, **tight), _fact("noise.most", most, **tight), bounded]
 
 
@@ -140,7 +146,7 @@ def _dense() -> dict[str, Loss]:
 def _slope(name: str, margin: Any, num_classes: int) -> Any:
     """dL/dm of the truth m behind all the others; m may be complex."""
     wrong = num_classes - 1
-    a = 1 / (1 + wrong * np.exp(margin))
+    a = np.exp(-margin) / (np.exp(-margin) + wrong)
     match name:
         case "softmax_cross_entropy" | "softmax_kl_divergence":
             return 1 - a
@@ -166,7 +172,7 @@ def _times(name: str, margins: np.ndarray, num_classes: int) -> np.ndarray:
     pace = num_classes / (num_classes - 1)
     times, total, last = [], 0.0, 0.0
     for margin in margins:
-        if name in _EXPONENTS and margin * _EXPONENTS[name] > 600:
+        if name in _EXPONENTS and margin > 600:
             times.append(math.inf)
             continue
         panel = quad(
@@ -251,14 +257,40 @@ def _convexity(name: str, scale: float, num_classes: int) -> list[Fact]:
         down = np.imag(_slope(name, x + 1e-30j, 2)) < 0
         share = 1 / (1 + math.exp(min(x[down.argmax()] / scale, 700)))
     shows = 1 / 4096  # a share that a point of the card's can show
+    of_three = name == "softmax_focal_loss" and num_classes == 3
+
+    def shown(_: Facts) -> bool:
+        return (_share_of_focal(scale) if of_three else share) > shows
+
     facts.append(
         Fact(
             "curvature.not_convex_share > 0",
             lambda facts: facts["curvature"].not_convex_share > 0,
-            share > shows,
+            shown,
         )
     )
     return facts
+
+
+@cache
+def _share_of_focal(scale: float) -> float:
+    """The share of a random part of the simplex where the focal loss f(a) is not convex.
+
+    H = f″ a² r rᵀ + f′ a (r rᵀ − J) with r = e₀ − q, so vᵀH v is negative for some v ⊥ 1.
+    """
+    z = scale * np.log(np.random.default_rng(0).dirichlet(np.ones(3), 100_000))
+    q = np.exp(z - z.max(-1, keepdims=True))
+    q /= q.sum(-1, keepdims=True)
+    a, r = q[:, 0], np.eye(3)[0] - q
+    # f = −(1 − a)² log a; f′ a, and f″ a²
+    times_log = a * np.log(np.where(a == 0, 1, a))
+    first = 2 * (1 - a) * times_log - (1 - a) ** 2
+    second = -2 * a * times_log + 4 * (1 - a) * a + (1 - a) ** 2
+    outer = r[:, :, None] * r[:, None, :]
+    jacobian = q[:, :, None] * np.eye(3) - q[:, :, None] * q[:, None, :]
+    hessian = (second + first)[:, None, None] * outer - first[:, None, None] * jacobian
+    basis = np.array([[1, -1, 0], [1, 1, -2]]) / np.sqrt([[2], [6]])
+    return float((np.linalg.eigvalsh(basis @ hessian @ basis.T)[:, 0] < -1e-12).mean())
 
 
 def _largest(name: str, num_classes: int) -> float:
@@ -315,7 +347,7 @@ def scaled(num_classes: int) -> Iterator[Known]:
         law = "logarithmic" if name == "logit_squared_error" else law
         facts = [
             _fact("escape.law", law),
-            Fact("escape.times, relative error", off, 0.0, abs=1e-6),
+            Fact("escape.times, relative error", off, 0.0, off=1e-6),
             Fact("escape.times, not told", untold, 0.0),
             _fact("curvature.smoothness", scale**2 * _smoothness(name, num_classes), rel=1e-3),
             *_convexity(name, scale, num_classes),
@@ -336,11 +368,11 @@ CLIPS = tuple(10.0**-k for k in (3, 4, 5, 6, 7, 8, 10, 12, 15, 16, 20, 25, 30))
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
-def _clip_both(z: Any, p: Any, least: float) -> Any:
+def clip_both(z: Any, p: Any, least: float) -> Any:
     return -jnp.sum(p * jnp.log(jnp.clip(softmax(z), least, 1 - least)))
 
 
-def _clip_below(z: Any, p: Any, least: float) -> Any:
+def clip_below(z: Any, p: Any, least: float) -> Any:
     return -jnp.sum(p * jnp.log(jnp.maximum(softmax(z), least)))
 
 
@@ -372,28 +404,33 @@ def dead_from(loss: Loss, num_classes: int, dtype: str, farthest: float = 80.0) 
         grid = np.linspace(low, high, 1 << 10)
 
 
-def clipped(num_classes: int) -> Iterator[Known]:
+def clip(way: Callable[..., Any], least: float, num_classes: int, words: str = "clip") -> Known:
     """−Σ p log q, q clipped at ε: no gradient from the margin ln((1/ε − 1)/(C − 1)) on."""
-    ways = {"clip(q, ε, 1 − ε)": _clip_both, "max(q, ε)": _clip_below}
-    for (way, loss), least in itertools.product(ways.items(), CLIPS):
-        margin = math.log((1 / least - 1) / (num_classes - 1))
-        clip = partial(loss, least=least)
-        facts = [
-            _fact("escape.never_from", margin, rel=1e-5, abs=1e-5),
-            Fact("push.behind.start", lambda facts: facts["push"].behind.start, margin, 1e-5, 1e-5),
-        ]
-        for at, dtype in enumerate(_DTYPES):
-            if least < float(jnp.finfo(dtype).smallest_subnormal):
-                continue
-            with jax.enable_x64(False):
-                dead = dead_from(clip, num_classes, dtype)
-            spacing = float(jnp.finfo(dtype).eps) * 2.0 ** math.floor(math.log2(margin))
+    margin = math.log((1 / least - 1) / (num_classes - 1))
+    loss = partial(way, least=least)
+    facts = [
+        _fact("escape.never_from", margin, rel=1e-5, off=1e-5),
+        Fact("push.behind.start", lambda facts: facts["push"].behind.start, margin, 1e-5, 1e-5),
+    ]
+    for at, dtype in enumerate(_DTYPES):
+        if least < float(jnp.finfo(dtype).smallest_subnormal):
+            continue
+        with jax.enable_x64(False):
+            dead = dead_from(loss, num_classes, dtype)
+        spacing = float(jnp.finfo(dtype).eps) * 2.0 ** math.floor(math.log2(margin))
 
-            def zero_from(facts: Facts, at: int = at) -> float:
-                return facts["precisions"].of[at].behind.zero_from
+        def zero_from(facts: Facts, at: int = at) -> float:
+            return facts["precisions"].of[at].behind.zero_from
 
-            facts.append(Fact(f"precisions.{dtype}", zero_from, dead, abs=max(0.01, spacing)))
-        yield Known(f"−Σ p log {way}, ε = {least:.0e}", clip, num_classes, facts)
+        facts.append(Fact(f"precisions.{dtype}", zero_from, dead, off=max(0.01, spacing)))
+    return Known(f"−Σ p log {words}, ε = {least:.0e}", loss, num_classes, facts)
+
+
+def clipped(num_classes: int) -> Iterator[Known]:
+    """Both clips, and every ε."""
+    ways = {"clip(q, ε, 1 − ε)": clip_both, "max(q, ε)": clip_below}
+    for (words, way), least in itertools.product(ways.items(), CLIPS):
+        yield clip(way, least, num_classes, words)
 
 
 # Sums, multiples, shifts and squashings
@@ -414,7 +451,7 @@ def _soft_capped(z: Any, p: Any) -> Any:
 
 _AFFINE = ((1.0, 0.0), (100.0, 0.0), (1e-3, 0.0), (1e-3, 5.0), (2.0, -3.0), (0.5, 1000.0))
 _SQUASHINGS: dict[str, tuple[Callable[[Any], Any], Callable[[float], float]]] = {
-    "L/(1 + L)": (lambda L: L / (1 + L), lambda L: 1.0 if L == math.inf else L / (1 + L)),
+    "L/(1 + L)": (lambda L: L / (1 + L), lambda L: 1 - 1 / (1 + L)),
     "arctan L": (jnp.arctan, math.atan),
     "tanh L": (jnp.tanh, math.tanh),
 }
@@ -490,7 +527,7 @@ _SMOOTHINGS = (0.01, 0.05, 0.1, 0.3, 0.6, 0.9)
 
 def _minimizer(expected: Callable[[np.ndarray], np.ndarray], of: str = "minimizer") -> Fact:
     """The minimiser at the P that the card shows."""
-    return _fact(f"properness.{of}", lambda facts: expected(facts["properness"].target), abs=1e-4)
+    return _fact(f"properness.{of}", lambda facts: expected(facts["properness"].target), off=1e-4)
 
 
 def recoded(num_classes: int) -> Iterator[Known]:
@@ -518,9 +555,9 @@ def recoded(num_classes: int) -> Iterator[Known]:
         if np.abs(codes).max() > 1:
             continue
         # tanh z = 2 p − 1 is z = ½ log(p/(1 − p)). Of two classes, softmax(z) = p then.
-        links = {(2, -1): "sigmoid(2 z)", (-2, 1): "sigmoid(-2 z)"}
+        links = {(2.0, -1.0): "sigmoid(2 z)", (-2.0, 1.0): "sigmoid(-2 z)"}
         if num_classes == 2:
-            links[2, -1] = "softmax"
+            links[2.0, -1.0] = "softmax"
         link = links.get((a, b), "another")
         yield Known(
             f"Σ(tanh z − ({words}))²",

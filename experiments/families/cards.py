@@ -1,4 +1,4 @@
-"""Is a card right about whole families?  `python -m experiments.families.cards` prints it as Markdown.
+"""Are cards right about whole families?  `python -m experiments.families.cards` prints Markdown.
 
 Formulas give the facts of some families of losses. The cards of these losses are held to them. It
 takes from one to ten seconds a loss.

@@ -548,7 +548,8 @@ def _law(margins: np.ndarray, times: np.ndarray, never_from: float) -> EscapeLaw
         # Next to a logarithm or a line, and not from the first margin on, it is their beginning.
         k = found[1][2]
         near: list[Law] = ["logarithmic"] if k < _SMALL_POWER else []
-        near += ["linear"] if abs(k - 1) < _NEAR_LINEAR else []
+        if abs(k - 1) < _NEAR_LINEAR:
+            near.append("linear")
         found = _fit(margins[chosen], times[chosen], near, _ROUGH_LAW_TOLERANCE) or found
     law, coefficients, error = found
     escape = no_law._replace(

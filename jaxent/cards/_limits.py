@@ -46,7 +46,7 @@ def limit(values: Float[np.ndarray, " distances"], rounding: float = 1e-13) -> t
         return float(values[count]), count
     for used in (count, *(shorter for shorter in (31, 21, 11) if shorter < count)):
         end = _limit(values[:used], rounding)
-        if not math.isnan(end):
+        if not math.isnan(end) and not _passed(end, values[used - _WINDOW : count]):
             return end, used
     return math.nan, min(count, 11)
 
@@ -80,6 +80,14 @@ def _limit(values: np.ndarray, rounding: float) -> float:
     ratio = 2.0**-late
     end = last + float(differences[-1]) * ratio / (1 - ratio)
     return end if abs(end) > 1e-6 * abs(last) else 0.0
+
+
+def _passed(end: float, values: np.ndarray) -> bool:
+    """Whether values go on beyond a supposed limit in ever smaller steps, as no rounding does."""
+    steps = np.diff(values)
+    one_way = steps.min() > 0 or steps.max() < 0
+    smaller = bool((np.diff(np.abs(steps)) <= 0).all())
+    return bool(one_way and smaller and (values[-1] - end) * steps[-1] > 0)
 
 
 class Extreme(NamedTuple):

@@ -30,8 +30,8 @@ class Noise(NamedTuple):
         least_sum_at: the logits where that is, [C].
         most_sum: the largest, likewise.
         most_sum_at: likewise.
-        least_attained: the least value is that of logits within 30 of each other; otherwise it is
-            only approached.
+        least_attained: the least value was met at logits that are not endlessly far apart. If not,
+            it is only approached.
         most_attained: likewise the largest.
     """
 
@@ -53,15 +53,9 @@ class Noise(NamedTuple):
     def long_words(self, alike: bool) -> dict[str, str]:
         bounds = f"{_end(self.least)} to {_end(self.most)}"
         sums = f"{_end(self.least_sum)} to {_end(self.most_sum)}"
-        approached = [
-            number(end)
-            for end, attained in (
-                (self.least, self.least_attained),
-                (self.most, self.most_attained),
-            )
-            if math.isfinite(end) and not attained
-        ]
-        bounds += "" if self.bounded else ", not bounded"
+        ends = (self.least, self.least_attained), (self.most, self.most_attained)
+        approached = [number(end) for end, met in ends if math.isfinite(end) and not met]
+        bounds += ", not bounded" if math.isinf(self.most) else ""
         bounds += f"; {' and '.join(approached)} not attained" if approached else ""
         return {
             "range": bounds,

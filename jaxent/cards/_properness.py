@@ -11,9 +11,10 @@ from jaxent._words import distribution, short
 from jaxent.cards._measuring import LARGEST_GAP, Subject, least_between, local_minimum, softmax
 
 # A minimum of rounded values is found to about the root of their rounding.
-_SAME_LINK = 1e-3
+_SAME_LINK = 1e-4
 _SAME_NUMBER = 1e-3
 _FARTHEST_MINIMUM = 1e3
+_MULTIPLES = np.append(0.0, np.geomspace(1e-3, 1e1, 17))
 
 
 class Properness(NamedTuple):
@@ -95,9 +96,13 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Properness:
             )
             logarithms = logarithms + offset
         value_at_p = expected(logarithms, p)[0]
+        best = starts[np.nan_to_num(start_values @ p).argmin()]
+        # A loss of large multiples of the logits is flat where they are not small.
+        multiples = np.multiply.outer(_MULTIPLES, logarithms)
+        multiple = min(multiples, key=lambda u, p=p: expected(u, p)[0])
         found = [
             local_minimum(lambda u, p=p: expected(u, p), start, _FARTHEST_MINIMUM)
-            for start in (logarithms, starts[(start_values @ p).argmin()])
+            for start in (logarithms, best, multiple)
         ]
         least = min(value_at_p, *(value for value, _ in found))
         allowed = rounding * max(1, abs(least))
@@ -172,7 +177,8 @@ def _link(z: np.ndarray, p: np.ndarray, subject: Subject) -> str:
         "identity": lambda p: p,
         "sigmoid": lambda p: np.log(p / (1 - p)),
     }
-    same = max(_SAME_LINK, 30 * math.sqrt(subject.rounding)) * np.abs(z).max()
+    rounded = 0 if subject.precision == np.float64 else 30 * math.sqrt(subject.rounding)
+    same = max(_SAME_LINK, rounded) * np.abs(z).max()
     for name, function in links.items():
         x = function(p)
         x = x if subject.reads_raw_logits else x - x.mean(-1, keepdims=True)
