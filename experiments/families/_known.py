@@ -24,7 +24,7 @@ from scipy.integrate import quad, solve_ivp
 from scipy.optimize import minimize_scalar
 
 from jaxent import _catalogue as catalogue
-from jaxent import cards, losses
+from jaxent import losses
 from jaxent._examples import Loss
 from jaxent.cards._facts import MEASUREMENTS
 from jaxent.cards._measuring import Subject

@@ -29,7 +29,7 @@ _TOLERANCE = 1e-10
 _MOST_EVALUATIONS = 3000
 # Where each mistake takes a way of its own, the ways are followed up to here.
 _FARTHEST_FLOW = 80.0
-_FARTHEST_IN_SMALL_STEPS = 32.0
+_FARTHEST_IN_SMALL_STEPS = 24.0
 _LONGEST_TIME = 1e290
 _MOST_PANELS = 4096
 
@@ -498,7 +498,7 @@ def _follow_in_small_steps(velocity: _Velocity, label: int, starts: np.ndarray) 
     def direction(states: np.ndarray) -> np.ndarray:
         return _direction(velocity, states, free[: len(states)])
 
-    for number_of_step in range(4000):
+    for number_of_step in range(2400):
         if number_of_step % 64 == 63:  # at a point of rest a row goes to and fro
             going = np.linalg.norm(states[:, :-1] - earlier[:, :-1], axis=-1) > step
             rows, states = rows[going], states[going]
