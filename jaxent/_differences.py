@@ -242,9 +242,12 @@ def central_differences(samples: Array, noise: ArrayLike) -> tuple[Array, Array,
     derivatives = (samples[..., 0, :, :] - samples[..., 1, :, :]) @ weights
     steps = jnp.broadcast_to(jnp.array(_STEPS), derivatives.shape)
     derivatives = derivatives / steps
-    # Without the noise, small steps that agree by chance would win.
+    # Without the noise, small steps that agree by chance would win. So would two large steps, if
+    # the next smaller one did not have to agree with them.
     of_noise = 8 * jnp.asarray(noise)[..., None] / steps
-    errors = jnp.abs(derivatives[..., :-1] - derivatives[..., 1:]) + of_noise[..., :-1]
+    apart = jnp.abs(derivatives[..., :-1] - derivatives[..., 1:])
+    errors = jnp.maximum(apart, jnp.append(apart[..., 1:], apart[..., -1:], axis=-1))
+    errors = errors + of_noise[..., :-1]
     least = jnp.nanmin(errors, axis=-1, keepdims=True)
     best = first(errors == least, axis=-1)[..., None]
 

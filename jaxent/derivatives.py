@@ -188,7 +188,7 @@ def verdict(
 
     A gradient with the largest entry G is right if no witness is further from it than
 
-        10⁻⁹ G + 6 u + 256 ε max G.
+        10⁻⁹ G + 4 u + 256 ε max G.
 
     Here u is the uncertainty of the central differences and ε the rounding of the loss. The
     largest entry at any of the points is max G: a gradient that is small among large ones may be
@@ -215,7 +215,7 @@ def verdict(
     largest = np.abs(gradient).max(-1)
     finite = np.where(np.isfinite(largest), largest, 0.0)
     rounding = 256 * float(jnp.finfo(dtype).eps) * np.max(finite)
-    allowed = 1e-9 * largest + 6 * np.asarray(uncertainty) + max(rounding, np.finfo(float).tiny)
+    allowed = 1e-9 * largest + 4 * np.asarray(uncertainty) + max(rounding, np.finfo(float).tiny)
     furthest = np.max([np.asarray(off) for off in differences], axis=0)
     excess = np.nan_to_num(furthest / allowed, nan=np.inf)
     return Verdict(bool(excess.max() <= 1), excess, int(excess.argmax()))

@@ -43,7 +43,7 @@ def test_basis_is_orthonormal_and_sums_to_zero():
 
 def test_central_differences_are_right_to_their_own_uncertainty(float64):
     z, p = jnp.array([1.0, -0.5, 0.25]), jnp.array([0.5, 0.5, 0.0])
-    samples = _differences.samples(cross_entropy)(z, p)
-    slopes, _, uncertain = _differences.central_differences(samples, np.finfo(float).eps)
+    values, _ = _differences.samples(cross_entropy)(z, p)
+    slopes, _, uncertain = _differences.central_differences(values, np.finfo(float).eps)
     assert (np.abs(slopes - (softmax(np.asarray(z)) - p)) <= uncertain).all()
     assert uncertain.max() < 1e-11

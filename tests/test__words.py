@@ -15,7 +15,7 @@ from jaxent import _words as words
         (1.128753e-5, "1.129e-05", "1.13×10⁻⁵"),
         (-0.0, "0", "0"),
         (-math.inf, "−∞", "−∞"),
-        (math.nan, "nan", "NaN"),
+        (math.nan, "unknown", "NaN"),
     ],
 )
 def test_a_number_has_four_digits_in_tables_and_three_in_pictures(number, long, short):
