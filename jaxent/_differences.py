@@ -215,9 +215,12 @@ def _is_floating(dtype: Any) -> bool:
 
 
 def _moved(x: Any, seed: ArrayLike) -> Any:
+    return _neighbour(x, seed) if hasattr(x, "dtype") and _is_floating(x.dtype) else x
+
+
+@jax.jit  # traced once for all numbers of a shape
+def _neighbour(x: Array, seed: ArrayLike) -> Array:
     """A number moved by one unit in the last place; zeros and what is not finite stay."""
-    if not hasattr(x, "dtype") or not _is_floating(x.dtype):
-        return x
     size = jnp.finfo(x.dtype).bits
     integers = jnp.dtype(f"uint{size}")
     bits = jax.lax.bitcast_convert_type(x, integers)

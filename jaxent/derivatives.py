@@ -87,9 +87,9 @@ def check_derivatives(
 
         ∂L/∂zᵢ ≈ [4/5 Δ₁ − 1/5 Δ₂ + 4/105 Δ₃ − 1/280 Δ₄]/h,    Δₖ = L(z + k h eᵢ) − L(z − k h eᵢ),
 
-    for the steps h = 1/8, 1/32, …, 1/32768; for each entry that step counts with which the next
-    smaller one agrees best. A loss of softmax agrees to about 1e-13 (times its value, if that is
-    large); low temperatures and near kinks need the smaller steps, and agree to about 1e-11.
+    for the steps h = 1/8, 1/32, …, 1/32768; for each entry that step counts with which the two
+    next smaller ones agree best. A loss of softmax agrees to about 1e-13 (times its value, if that
+    is large); low temperatures and near kinks need the smaller steps, and agree to about 1e-11.
     Differences of values cannot resolve less: a gradient of 1e-20 is confirmed to be small, not
     to be right, and a difference that is no more than the `uncertainty` says nothing. Within
     0.0005 of a kink of the loss nothing agrees.

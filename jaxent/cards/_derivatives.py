@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Float
@@ -17,7 +18,7 @@ from jaxent._differences import (
     noise_of_values,
     rounding,
 )
-from jaxent._examples import Loss, forward_mode, of_each_example
+from jaxent._examples import Loss, forward_mode, jit_quickly, of_each_example
 from jaxent._words import short
 from jaxent.cards._measuring import Subject
 from jaxent.derivatives import verdict, without_stop_gradients
@@ -113,13 +114,12 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Derivatives:
     values = values.reshape(around.shape[:-1])
     gradients = np.moveaxis(subject.along_directions(gradients.reshape(around.shape)), -1, 2)
     along = subject.along_directions(reverse)
-    of_rounding = subject.in_blocks(partial(of_each_example, rounding, subject.loss), 16)
-    least, least_of_gradients = of_rounding(logits, targets)
-    central, _, uncertain = map(
-        np.asarray, central_differences(values, noise_of_values(values, centre, least))
+    least, least_of_gradients = jit_quickly(partial(of_each_example, rounding, subject.loss))(
+        logits, targets
     )
-    of_gradients = noise(gradients, np.repeat(along[:, None], len(directions), axis=1))
-    of_gradients = np.maximum(of_gradients.max((-2, -1)), least_of_gradients.max(-1))
+    central, uncertain, of_gradients, second = jax.tree.map(
+        np.asarray, _differences(values, centre, least, gradients, along, least_of_gradients)
+    )
     forward = _by_forward_mode(subject, logits, targets)
     off = [np.abs(along - central).max(-1)]
     off += [np.abs(reverse - forward).max(-1)] if forward is not None else []
@@ -135,9 +135,7 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Derivatives:
 
     relative_to = np.maximum(np.abs(reverse).max(-1), np.abs(central).max(-1))
     relative_to = np.where(relative_to > 0, relative_to, 1.0)
-    hessian_is, hessian_difference = _judged_hessian(
-        subject, logits, targets, gradients, of_gradients
-    )
+    hessian_is, hessian_difference = _judged_hessian(subject, logits, targets, *second)
     return Derivatives(
         right=right,
         finite_difference=float(off[0][worst] / relative_to[worst]),
@@ -152,6 +150,27 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Derivatives:
     )
 
 
+@jit_quickly
+def _differences(
+    values: Array,
+    centre: Array,
+    least: Array,
+    gradients: Array,
+    along: Array,
+    least_of_gradients: Array,
+) -> tuple[Array, Array, Array, tuple[Array, Array]]:
+    """Of values and gradients at z ± k h eᵢ: the differences of the values and how far they can be
+    trusted, the noise of the gradients, and the differences of the gradients likewise.
+
+    In one program, since to compile it takes longer than to run it.
+    """
+    central, _, uncertain = central_differences(values, noise_of_values(values, centre, least))
+    measured = noise(gradients, jnp.repeat(along[:, None], along.shape[-1], axis=1))
+    of_gradients = jnp.maximum(measured.max((-2, -1)), least_of_gradients.max(-1))
+    second, _, of_second = central_differences(gradients, of_gradients[:, None, None])
+    return central, uncertain, of_gradients, (second, of_second)
+
+
 def _by_forward_mode(
     subject: Subject, logits: np.ndarray, targets: np.ndarray
 ) -> np.ndarray | None:
@@ -159,28 +178,24 @@ def _by_forward_mode(
         derivative = forward_mode(value, otherwise=lambda z, p: None)
         return lambda z, p: (derivative(z, p),)
 
-    by_forward_mode = subject.in_blocks(
-        partial(of_each_example, forward_or_none, subject.loss), subject.num_classes
-    )
-    return by_forward_mode(logits, targets)[0]
+    by_forward_mode = jit_quickly(partial(of_each_example, forward_or_none, subject.loss))
+    (forward,) = by_forward_mode(logits, targets)
+    return None if forward is None else np.asarray(forward)
 
 
 def _judged_hessian(
     subject: Subject,
     logits: np.ndarray,
     targets: np.ndarray,
-    gradients: np.ndarray,
-    of_gradients: np.ndarray,
+    central: np.ndarray,
+    uncertain: np.ndarray,
 ) -> tuple[Literal["right", "wrong", "missing"], float]:
     """Whether the Hessian by autodiff is what the gradients around each point say, and how far off.
 
     Args:
-        gradients: at z ± k h eᵢ, [points, i, entry, 2, steps, 4].
-        of_gradients: the noise of the gradients, [points].
+        central: the differences of gradients, [points, i, entry].
+        uncertain: how far these can be trusted, likewise.
     """
-    central, _, uncertain = map(
-        np.asarray, central_differences(gradients, of_gradients[:, None, None])
-    )
     try:
         matrices = subject.hessians(logits, targets)
     except Exception:  # whatever a rule without a second derivative raises: the gradient works

@@ -25,10 +25,10 @@ _LAW_TOLERANCE = 1e-3
 _ROUGH_LAW_TOLERANCE = 2e-2
 _SMALL_POWER = 0.2
 _NEAR_LINEAR = 0.05
-_TOLERANCE = 1e-10
+_TOLERANCE = 1e-9
 _MOST_EVALUATIONS = 3000
-# Where each mistake takes a way of its own, the ways are followed up to here.
-_FARTHEST_FLOW = 80.0
+# Where each mistake takes a way of its own, and costs more.
+_FLOW_MARGINS = np.array([*range(1, 9), 10, 12, 16, 20, 24, 32, 40, 48, 64, 80], float)
 _FARTHEST_IN_SMALL_STEPS = 24.0
 _LONGEST_TIME = 1e290
 _MOST_PANELS = 4096
@@ -309,7 +309,7 @@ def _times_of_the_flow(subject: Subject, label: int) -> _Times:
     def sizes(margins: np.ndarray) -> np.ndarray:
         return np.nan_to_num(norm(velocity(np.multiply.outer(-margins, truth))), posinf=0.0)
 
-    margins = _MARGINS[_MARGINS <= _FARTHEST_FLOW]
+    margins = _FLOW_MARGINS.copy()
     starts = np.multiply.outer(-margins, truth)
     times = np.full_like(margins, math.inf)
     moves = sizes(margins) > 1e-15 * subject.gradient_scale
@@ -376,7 +376,7 @@ def _follow(velocity: _Velocity, label: int, starts: np.ndarray, kinks: np.ndarr
         if not len(ties) and not len(turns):
             break
         states[rows] = (ties if len(ties) else turns)[0].reshape(len(rows), -1)
-        step = np.diff(found.t).max()
+        step = 0.6 * np.diff(found.t).max()
         if len(ties):
             arrived = _lead(states[rows], label) >= -1e-12  # the tie is found to a rounding
             times[rows[arrived]] = states[rows[arrived], -1]
