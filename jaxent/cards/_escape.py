@@ -47,7 +47,11 @@ class _Form(NamedTuple):
 
 _FORMS: dict[Law, _Form] = {
     "constant": _Form(lambda m, k: np.zeros_like(m), "", ", {a}"),
-    "logarithmic": _Form(lambda m, k: np.log1p(m), " ln(1 + m)", ", {b} ln(1 + m)"),
+    "logarithmic": _Form(
+        lambda m, k: np.log1p(m if math.isnan(k) else k * m),
+        " ln(1 + {k:.4g} m)",
+        ", {b} ln(1 + m)",
+    ),
     "linear": _Form(lambda m, k: m, " m", ", {b} per logit"),
     "power": _Form(lambda m, k: m**k, " m^{k:.4g}", ", ∝ m{raised}"),
     "exponential": _Form(lambda m, k: np.exp(k * m), " exp({k:.4g} m)", ", ∝ e{raised}ᵐ"),
@@ -60,7 +64,8 @@ class EscapeLaw(NamedTuple):
     The truth starts at the logit −m, and all others at 0.
 
     Attributes:
-        law: of the time T against the margin m: "constant" T = a, "logarithmic" a + b ln(1 + m),
+        law: of the time T against the margin m: "constant" T = a, "logarithmic" a + b ln(1 + m)
+            or a + b ln(1 + k m),
             "linear" a + b m, "power" a + b mᵏ, "exponential" a + b eᵏᵐ; "none" if no law was
             found; "never".
         coefficients: (a, b, k), NaN for what the law does not have.
@@ -90,7 +95,7 @@ class EscapeLaw(NamedTuple):
     @property
     def exponent(self) -> float:
         """k, the exponent of an exponential law or the power of a power; NaN for the others."""
-        return self.coefficients[2]
+        return self.coefficients[2] if self.law in ("power", "exponential") else math.nan
 
     def predict(self, margin: ArrayLike) -> Float[np.ndarray, "..."]:
         """The time that the law gives a margin; ∞ where it is never, NaN without a law."""
@@ -145,6 +150,7 @@ class EscapeLaw(NamedTuple):
             return start
         joint = f" {'−' if b < 0 else '+'} " if start else "−" if b < 0 else ""
         term = _FORMS[self.law].term.format(k=k).replace("exp(1 m)", "exp(m)").removesuffix("^1")
+        term = term.replace("nan m", "m")
         return f"{start}{joint}{abs(b):.4g}{term}"
 
     def in_short(self) -> str:
@@ -580,19 +586,24 @@ def _fit(
     fitted = np.arange(len(margins)) % 2 == 0
     fitted[-1] = True
     found = []
-    for law in laws:
-        coefficients = _coefficients(law, margins[fitted], times[fitted])
+    # A logarithm of k m is tried after those of m alone.
+    trials: list[tuple[Law, bool]] = [(law, law in _LAWS[3:]) for law in laws]
+    trials += [("logarithmic", True)] if laws == _LAWS else []
+    for law, with_k in trials:
+        coefficients = _coefficients(law, margins[fitted], times[fitted], with_k)
         errors = np.abs(
             EscapeLaw(law, coefficients, 0.0, margins, times).predict(margins) / times - 1
         )
         if errors.max() <= tolerance:
             found.append((law, coefficients, float(errors[~fitted].max())))
-            if law in _LAWS[:3]:
+            if not with_k:
                 break
     return min(found, key=lambda one: one[2], default=None)
 
 
-def _coefficients(law: Law, m: np.ndarray, t: np.ndarray) -> tuple[float, float, float]:
+def _coefficients(
+    law: Law, m: np.ndarray, t: np.ndarray, with_k: bool
+) -> tuple[float, float, float]:
     """(a, b, k) with the least squares of the relative errors."""
     furthest = float(m[-1])
 
@@ -608,7 +619,7 @@ def _coefficients(law: Law, m: np.ndarray, t: np.ndarray) -> tuple[float, float,
         return float(np.square(scaled @ solution - 1).sum()), solution
 
     k = math.nan
-    if law in ("power", "exponential"):
+    if with_k:
         low, high = (0.02, 50.0) if law == "power" else (0.02 / furthest, 700 / furthest)
         exponents = np.geomspace(low, high, 120)
         near = int(np.argmin([linear_part(x)[0] for x in exponents]))
