@@ -588,7 +588,8 @@ def _fit(
     found = []
     # A logarithm of k m is tried after those of m alone.
     trials: list[tuple[Law, bool]] = [(law, law in _LAWS[3:]) for law in laws]
-    trials += [("logarithmic", True)] if laws == _LAWS else []
+    if laws == _LAWS:
+        trials.append(("logarithmic", True))
     for law, with_k in trials:
         coefficients = _coefficients(law, margins[fitted], times[fitted], with_k)
         errors = np.abs(
