@@ -15,18 +15,8 @@ import pytest
 from experiments.families import _known as known
 from jaxent import cards, losses, theory
 from jaxent._arguments import name_of
-from jaxent.cards import (
-    EscapeLaw,
-    _curvature,
-    _derivatives,
-    _escape,
-    _invariance,
-    _measuring,
-    _noise,
-    _precision,
-    _properness,
-    _push,
-)
+from jaxent.cards import EscapeLaw, _curvature, _derivatives, _invariance, _measuring
+from jaxent.cards._facts import MEASUREMENTS
 from jaxent.cards._measuring import Subject
 from jaxent.descent import escape_steps
 from tests import wild
@@ -721,19 +711,11 @@ def test_words_of_a_law_say_where_it_holds(changes, expected):
 @cache
 def fact_of(loss, name, num_classes=3):
     """One fact of a card, without those that it does not need."""
-    measure = {
-        "invariance": _invariance.measure,
-        "noise": _noise.measure,
-        "push": _push.measure,
-        "escape": _escape.measure,
-        "properness": _properness.measure,
-        "precisions": _precision.measure,
-    }
-    needed = ("invariance", "noise") if name == "push" else ("invariance",)
+    needed = {"push": ["noise"], "warnings": ["derivatives", "properness"]}.get(name, [])
     with jax.enable_x64(True):
         subject, found = Subject(loss, num_classes, seed=0), {}
-        for fact in (*needed, name):
-            found[fact] = measure[fact](subject, found)
+        for fact in ("invariance", *needed, name):
+            found[fact] = MEASUREMENTS[fact](subject, found)
     return found[name]
 
 
@@ -942,9 +924,18 @@ def test_facts_that_differ_by_class_are_given_of_each_class():
     ids=name_of,
 )
 def test_what_does_not_look_like_a_loss_is_said_first(loss, words):
-    card = card_of(loss)
-    assert any(words in sentence for sentence in card.warnings.sentences)
-    assert cards.comparison_table([card_of(CROSS_ENTROPY), card]).splitlines()[1].startswith("WARN")
+    assert any(words in sentence for sentence in fact_of(loss, "warnings").sentences)
+
+
+def test_a_warning_is_the_first_row_of_the_table_and_of_a_picture():
+    table = cards.comparison_table([card_of(CROSS_ENTROPY), card_of(weighted)])
+    assert table.splitlines()[1].split() == [
+        *("WARNING", "–", "tells", "the", "classes", "apart:", "facts"),
+        *("are", "given", "for", "each", "truth."),
+    ]
+    (said, words), *_ = card_of(weighted).short_words().items()
+    assert (said, words) == ("WARNING", "tells the classes apart")
+    assert len(card_of(weighted).short_words()) <= 12
 
 
 @pytest.mark.parametrize("loss", every(*EXAMINED, wild.softmax_twice, wild.scaled_brier))
