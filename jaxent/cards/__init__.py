@@ -82,7 +82,7 @@ class LossCard(NamedTuple):
 
 _FEW_POINTS = 2000
 # Examples that a card evaluates, by the thinning of its points.
-_EXAMPLES = {1: 60_000, 4: 40_000, 16: 25_000, 64: 20_000}
+_EXAMPLES = {1: 60_000, 4: 30_000, 16: 22_000, 64: 20_000}
 _LONG = 5.0
 
 

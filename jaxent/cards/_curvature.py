@@ -136,7 +136,7 @@ class _Search:
         self.within = partial(subject.within, largest=_FURTHER * LARGEST_GAP)
         self.num_classes, self.thinning = subject.num_classes, subject.thinning
         self.groups = subject.groups
-        self.starts = max(1, (6 if hessians.by_differences else 24) // subject.num_classes)
+        self.starts = max(1, 24 // subject.num_classes // min(subject.thinning, 4))
         self.unit = float(jnp.finfo(subject.precision).eps)
         self.largest_anywhere = 0.0
 
@@ -190,7 +190,7 @@ class _Search:
         self, objective: _Objective, places: np.ndarray, values: np.ndarray
     ) -> tuple[float, np.ndarray]:
         """The largest value that neighbours share, climbed to from the best places; or else 0."""
-        order = values.argsort()[::-1][:64]
+        order = values.argsort()[::-1][: 64 // min(self.thinning, 16)]
         kept = order[self._shared(objective, places[order], values[order])]
         values, at = self._ascend(objective, places[(kept if len(kept) else order)[: self.starts]])
         order = values.argsort()[::-1]
@@ -205,7 +205,7 @@ class _Search:
         alone, together = self.groups[:6], self.groups[6:].sum(0, keepdims=True)
         axes = np.concatenate([alone, together, -alone, -together])
         for _ in range(200):
-            if steps.max() < (1e-5 if self.thinning == 1 else 1e-3):
+            if steps.max() < (1e-5 if self.thinning == 1 else 1e-2):
                 break
             others = self.random.standard_normal([6 if self.thinning == 1 else 1, len(self.groups)])
             others = others @ self.groups
@@ -233,7 +233,7 @@ def _jump_of_the_gradient(subject: Subject, target: np.ndarray, unit: float) -> 
     count = 48 // thin
     ends = LARGEST_GAP * (subject.random.random([2, count, 1, num_classes]) - 0.5)
     ends[:, 0, 0] = np.where(target == 1, np.array([[-1], [1]]), 0.0) * LARGEST_GAP
-    along = np.linspace(0, 1, 257)[:, None]
+    along = np.linspace(0, 1, 1 + 256 // min(thin, 4))[:, None]
     lines = ends[0] + along * (ends[1] - ends[0])
     _, gradients = subject.evaluate(lines.reshape(-1, num_classes), target)
     gradients = gradients.reshape(lines.shape)

@@ -77,7 +77,10 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Properness:
     one_hots = np.eye(num_classes)[subject.representatives]  # one of each group speaks for all
     few = len(members)
     # P itself is kept away from the edges, where its logits have no end.
-    targets = 0.97 * subject.random.dirichlet(np.ones(few), max(4, 36 // few)) + 0.03 / few
+    targets = (
+        0.97 * subject.random.dirichlet(np.ones(few), max(4, 36 // few // subject.thinning))
+        + 0.03 / few
+    )
 
     def expected(u: np.ndarray, p: np.ndarray) -> tuple[float, np.ndarray]:
         losses, gradients = subject.evaluate(subject.spread(u), one_hots)
