@@ -23,6 +23,7 @@ from jaxent import __main__ as command
 from jaxent import _catalogue, cards, losses, pages, portraits
 from jaxent._specification import Refusal, read_losses
 from jaxent.cards import card as measured
+from tests import wild
 
 COMMANDS = ["list", "card", "portrait", "page", "check"]
 
@@ -370,6 +371,12 @@ def test_a_page_is_asked_for_with_its_target(call, asked, here):
 
 
 # What is answered
+
+
+def test_rounding_in_code_that_jax_does_not_see_is_no_wrong_derivative(call):
+    status, out, _ = call(f"check -q {wild.__file__}:outside_of_jax")
+    assert status == 0
+    assert "The derivatives are right: reverse mode agrees with central differences." in out
 
 
 def test_json_has_every_field_of_every_card(call, asked):

@@ -946,15 +946,6 @@ def test_losses_that_look_like_losses_get_no_warning(loss):
 # Derivatives and curvature that autodiff gets wrong, and rounding that is neither
 
 
-def with_gradient(value, gradient):
-    """A loss with its gradient written by hand, and kept as it is from the forward pass."""
-    ruled = jax.custom_vjp(value)
-    ruled.defvjp(
-        lambda z, p: (value(z, p), gradient(z, p)), lambda kept, cotangent: (cotangent * kept, None)
-    )
-    return ruled
-
-
 def of_a_frozen_residual(z, p):
     def value(z, p):
         return -jnp.sum(p * jax.nn.log_softmax(z))
@@ -962,29 +953,7 @@ def of_a_frozen_residual(z, p):
     def gradient(z, p):
         return jax.lax.stop_gradient(jax.nn.softmax(z) - p)
 
-    return with_gradient(value, gradient)(z, p)
-
-
-def outside_of_jax(z, p):
-    def outside(function, like, *operands):
-        return jax.pure_callback(
-            lambda *x: np.asarray(function(*map(np.asarray, x)), like.dtype),
-            jax.ShapeDtypeStruct(like.shape, like.dtype),
-            *operands,
-            vmap_method="broadcast_all",
-        )
-
-    def value(z, p):
-        return outside(
-            lambda z, p: (p * (np.logaddexp.reduce(z, -1, keepdims=True) - z)).sum(-1), z[0], z, p
-        )
-
-    def gradient(z, p):
-        return outside(
-            lambda z, p: np.exp(z - np.logaddexp.reduce(z, -1, keepdims=True)) - p, z, z, p
-        )
-
-    return with_gradient(value, gradient)(z, p)
+    return wild.with_gradient(value, gradient)(z, p)
 
 
 def self_paced(z, p):
@@ -1028,7 +997,7 @@ def at_scale(loss, scale):
 
 
 @pytest.mark.parametrize(
-    ("loss", "hessian"), [(of_a_frozen_residual, "wrong"), (outside_of_jax, "missing")]
+    ("loss", "hessian"), [(of_a_frozen_residual, "wrong"), (wild.outside_of_jax, "missing")]
 )
 def test_curvature_is_that_of_the_gradients_where_autodiff_has_it_not(loss, hessian):
     card = card_of(loss)
@@ -1067,7 +1036,7 @@ def test_a_wrong_gradient_without_a_stop_gradient_is_not_blamed_on_the_one_in_so
     def value(z, p):
         return -jnp.sum(p * jax.nn.log_softmax(z))
 
-    wrong = with_gradient(value, lambda z, p: 1.01 * (jax.nn.softmax(z) - p))
+    wrong = wild.with_gradient(value, lambda z, p: 1.01 * (jax.nn.softmax(z) - p))
     derivatives, _ = derivatives_and_curvature(wrong)
     assert (derivatives.right, derivatives.stopped) == (False, False)
 

@@ -107,3 +107,34 @@ def with_noise(logits, targets):
 
 def finite_for_some(logits, targets):
     return -jnp.sum(targets * log_softmax(logits)) + jnp.sqrt(logits[0] + 20)
+
+
+def with_gradient(value, gradient):
+    """A loss with its gradient written by hand, and kept as it is from the forward pass."""
+    ruled = jax.custom_vjp(value)
+    ruled.defvjp(
+        lambda z, p: (value(z, p), gradient(z, p)), lambda kept, cotangent: (cotangent * kept, None)
+    )
+    return ruled
+
+
+def outside_of_jax(z, p):
+    def outside(function, like, *operands):
+        return jax.pure_callback(
+            lambda *x: np.asarray(function(*map(np.asarray, x)), like.dtype),
+            jax.ShapeDtypeStruct(like.shape, like.dtype),
+            *operands,
+            vmap_method="broadcast_all",
+        )
+
+    def value(z, p):
+        return outside(
+            lambda z, p: (p * (np.logaddexp.reduce(z, -1, keepdims=True) - z)).sum(-1), z[0], z, p
+        )
+
+    def gradient(z, p):
+        return outside(
+            lambda z, p: np.exp(z - np.logaddexp.reduce(z, -1, keepdims=True)) - p, z, z, p
+        )
+
+    return with_gradient(value, gradient)(z, p)
