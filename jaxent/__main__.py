@@ -189,20 +189,6 @@ def at_work(quiet: bool) -> Iterator[Progress]:
             print(CLEAR_LINE, end="", file=stderr, flush=True)
 
 
-@contextlib.contextmanager
-def float64_in_all_threads() -> Iterator[None]:
-    """Float64 in the threads of callbacks too. JAX calls a loss back in any of its threads, and
-    `jax.enable_x64` holds only in the thread that entered it."""
-    import jax
-
-    before = jax.config.read("jax_enable_x64")
-    jax.config.update("jax_enable_x64", True)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_enable_x64", before)
-
-
 def plain(value: Any) -> Any:
     """A result as what JSON can say; what it has no number for (inf, nan) is a string."""
     if hasattr(value, "_fields"):
@@ -393,7 +379,7 @@ def print_cards(words: Sequence[str]) -> int:
         classes = [options.classes or (2 if one.binary else 3) for one in given]
         for one, count in zip(given, classes, strict=True):
             specification.try_out(one, count)
-        with specification.blaming(given), float64_in_all_threads():
+        with specification.blaming(given):
             made = [
                 cards.card(
                     one.loss,
@@ -499,6 +485,8 @@ def check(words: Sequence[str]) -> int:
         target = None if options.target is None else distribution(options.target, classes)
         specification.check_takes_logits(given, classes, target)
         progress(f"{given.name}: differences of the values")
+        from jaxent._examples import float64_in_all_threads
+
         with float64_in_all_threads():
             lines, right = hear_witnesses(given, *points_to_check(classes, target))
     print(*lines, sep="\n")

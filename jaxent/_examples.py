@@ -5,6 +5,7 @@ maps that call over leading axes. This module holds the code that all of them sh
 such a loss, the mapping, and the few things that are found out about a loss by calling it.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeAlias
@@ -167,17 +168,43 @@ def precision_of(loss: Loss, num_classes: int) -> np.dtype:
 
 
 def _roundings(jaxpr: Any) -> Iterator[np.dtype]:
-    for equation in jaxpr.eqns:
+    for equation in _equations(jaxpr):
         if equation.primitive.name == "convert_element_type":
             dtypes = equation.invars[0].aval.dtype, equation.outvars[0].aval.dtype
             if all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes):
                 yield dtypes[1]
+
+
+def _equations(jaxpr: Any) -> Iterator[Any]:
+    """The equations of a jaxpr, and of those within it."""
+    for equation in jaxpr.eqns:
+        yield equation
         for inner in jax.tree.leaves(
             list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")
         ):
             inner = getattr(inner, "jaxpr", inner)
             if hasattr(inner, "eqns"):
-                yield from _roundings(inner)
+                yield from _equations(inner)
+
+
+def calls_back(loss: Loss, num_classes: int) -> bool:
+    """Whether a loss calls code outside JAX."""
+    with jax.enable_x64(True):
+        example = jax.ShapeDtypeStruct((num_classes,), jnp.float64)
+        equations = [*_equations(jax.make_jaxpr(loss)(example, example).jaxpr)]
+    return any("callback" in equation.primitive.name for equation in equations)
+
+
+@contextlib.contextmanager
+def float64_in_all_threads() -> Iterator[None]:
+    """Float64 in the threads of callbacks too. JAX calls a loss back in any of its threads, and
+    `jax.enable_x64` holds only in the thread that entered it. To be entered outside of that."""
+    before = jax.config.read("jax_enable_x64")
+    jax.config.update("jax_enable_x64", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
 
 
 # The logits that Q can feel

@@ -595,6 +595,11 @@ def test_card_is_named_after_the_loss_with_its_options_or_as_told():
     assert cards.card(flat, 2, name="nothing at all").name == "nothing at all"
 
 
+def test_a_card_of_a_loss_that_calls_back_leaves_the_settings_of_jax_alone():
+    cards.card(wild.outside_of_jax)
+    assert not jax.config.jax_enable_x64
+
+
 def test_progress_names_each_part_before_it_is_measured():
     parts = []
     cards.card(flat, 2, progress=parts.append)

@@ -17,6 +17,7 @@ Where a truth is needed it is class 0 with certainty, P = (1, 0, …, 0). For a 
 classes apart (`Invariance.permutation`) the facts are those of each truth, or of the worst one.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ import jax
 from tabulate import tabulate
 
 from jaxent import _arguments as arguments
-from jaxent._examples import Loss
+from jaxent._examples import Loss, calls_back, float64_in_all_threads
 from jaxent.cards._curvature import Curvature
 from jaxent.cards._derivatives import Derivatives
 from jaxent.cards._escape import EscapeLaw
@@ -138,7 +139,9 @@ def card(
         raise TypeError(f"loss must be a function of (logits, targets), but it is {loss!r}.")
     arguments.check_memory(_memory(num_classes), f"A card of {num_classes:,} classes")
     facts: dict[str, Any] = {}
-    with jax.enable_x64(True):
+    outside = calls_back(loss, num_classes)
+    everywhere = float64_in_all_threads() if outside else contextlib.nullcontext()
+    with everywhere, jax.enable_x64(True):
         subject = Subject(loss, num_classes, seed)
         seconds = 1 + _EXAMPLES[subject.thinning] * subject.seconds_of_one
         estimate = f" (the card takes about {seconds:.0f} s)" if seconds > _LONG else ""
