@@ -308,14 +308,6 @@ def _link_of_a_scale(link: str, scale: float) -> str:
     return "affine" if link == "identity" else f"softmax({scale:.3g} z)"
 
 
-def _link_as_a_product(facts: Facts) -> str:
-    """The link of a card; "softmax(z/10)" says the same as "softmax(0.1 z)"."""
-    link = facts["properness"].link
-    if not link.startswith("softmax(z/"):
-        return link
-    return f"softmax({1 / float(link[10:-1]):.3g} z)"
-
-
 def scaled(num_classes: int) -> Iterator[Known]:
     """L(s z): T(m) = T₁(s m)/s², L = s² L₁, the same range, and the link of s z."""
     for (name, loss), scale in itertools.product(_dense().items(), SCALES):
@@ -357,7 +349,7 @@ def scaled(num_classes: int) -> Iterator[Known]:
             facts.append(_fact("escape.exponent", scale * exponent, rel=2e-3))
         if name in _STRICT:
             link = _link_of_a_scale(_STRICT[name], scale)
-            facts.append(Fact("properness.link", _link_as_a_product, link))
+            facts.append(_fact("properness.link", link))
             facts.append(_fact("properness.strict", True))
         yield Known(f"{name} of {scale:g} z", of_scaled, num_classes, facts)
 

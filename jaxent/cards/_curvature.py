@@ -35,8 +35,8 @@ class Curvature(NamedTuple):
         least_at: the logits where that is, [C].
         not_convex_share: the share of the simplex in which that eigenvalue is negative; for a loss
             of raw logits at Σz = 0.
-        smoothness: L, the largest absolute eigenvalue of the Hessian over logit gaps up to 300 (up
-            to 30 for a loss of raw logits); ∞ where the gradient jumps.
+        smoothness: L, the largest absolute eigenvalue of the Hessian over logit gaps up to 300; ∞
+            where the gradient jumps.
         smoothness_at: the logits where that is, [C].
         largest_step: 2/L, up to which descent with a fixed step cannot run away; 0 for L = ∞.
         least_label: the class that is the truth at `least_at`; 0 unless the loss tells them apart.
@@ -84,11 +84,9 @@ class Curvature(NamedTuple):
 
 
 def measure(subject: Subject, earlier: Mapping[str, Any]) -> Curvature:
-    num_classes, flat = subject.num_classes, earlier["invariance"].shift
+    num_classes, flat = subject.num_classes, not subject.reads_raw_logits
     hessians = hessians_of(subject, earlier)
-    # A loss of raw logits has a share of the simplex only at a level.
-    simplex = subject.simplex - (0 if flat else subject.simplex.mean(-1, keepdims=True))
-    places = subject.places if not subject.many_classes else subject.grid
+    simplex, places = subject.simplex, subject.grid if subject.many_classes else subject.places
     if flat:
         places = np.concatenate([subject.grid, _FURTHER * subject.grid[::3]])
     if hessians.by_differences:

@@ -65,9 +65,8 @@ class EscapeLaw(NamedTuple):
 
     Attributes:
         law: of the time T against the margin m: "constant" T = a, "logarithmic" a + b ln(1 + m)
-            or a + b ln(1 + k m),
-            "linear" a + b m, "power" a + b mᵏ, "exponential" a + b eᵏᵐ; "none" if no law was
-            found; "never".
+            or a + b ln(1 + k m), "linear" a + b m, "power" a + b mᵏ, "exponential" a + b eᵏᵐ;
+            "none" if no law was found; "never".
         coefficients: (a, b, k), NaN for what the law does not have.
         left_out_error: the largest relative error of the law at margins that it was not fitted to.
         margins: m, in logits, ascending to 300, or to 80 if each mistake takes a way of its own.
@@ -315,7 +314,7 @@ def _times_of_the_flow(subject: Subject, label: int) -> _Times:
     def sizes(margins: np.ndarray) -> np.ndarray:
         return np.nan_to_num(norm(velocity(np.multiply.outer(-margins, truth))), posinf=0.0)
 
-    margins = _FLOW_MARGINS.copy()
+    margins = _FLOW_MARGINS
     starts = np.multiply.outer(-margins, truth)
     times = np.full_like(margins, math.inf)
     moves = sizes(margins) > 1e-15 * subject.gradient_scale

@@ -61,7 +61,7 @@ class Hessians(NamedTuple):
 
 def hessians_of(subject: Subject, earlier: Mapping[str, Any]) -> Hessians:
     """The Hessians that can be believed, after what the earlier facts found."""
-    derivatives, flat = earlier["derivatives"], earlier["invariance"].shift
+    derivatives, flat = earlier["derivatives"], not subject.reads_raw_logits
     by_differences = derivatives.hessian != "right"
     unit = float(jnp.finfo(subject.precision).eps)
     if by_differences:

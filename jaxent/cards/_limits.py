@@ -97,7 +97,7 @@ class Extreme(NamedTuple):
         value: ±∞ if there is none, NaN if no limit was found on a way on which the values pass all
             others.
         logits: the place, or a point far out on the way to it, [C].
-        attained: the value was met within `LARGEST_GAP`, and no ray leads past it.
+        attained: the value was met at the place, and no ray leads past it.
     """
 
     value: float

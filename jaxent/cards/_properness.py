@@ -56,11 +56,10 @@ class Properness(NamedTuple):
             if link not in ("softmax", "identity", "affine", "sigmoid"):
                 link += f"\nwith softmax: {least}"
         else:
-            few = self.directions < len(self.target) - 1
-            ignored = (
-                f"no: it feels the logits in {self.directions} of {len(self.target)} directions"
-            )
-            proper, link = ignored if few else f"no: {least}", self.link
+            num_classes = len(self.target)
+            felt = f"it feels the logits in {self.directions} of {num_classes} directions"
+            proper = f"no: {felt if self.directions < num_classes - 1 else least}"
+            link = self.link
         return {"proper": proper, "link": link}
 
     def short_words(self) -> dict[str, str]:
@@ -90,7 +89,7 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Properness:
     usable = np.isfinite(subject.values).all(-1)
     starts = subject.places[usable][:, subject.representatives]
     start_values = subject.values[usable]
-    minima, strict, finite, excesses, at_p = [], True, True, [], []
+    minima, strict, finite, excesses = [], True, True, []
     for p in targets:
         logarithms = np.log(p / members) - np.log(p / members).mean()
         if subject.reads_raw_logits:  # of all that have this softmax, the best
@@ -122,7 +121,6 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Properness:
             least = -math.inf
         minima.append(_normal(where, subject))
         excesses.append((value_at_p - least, allowed))
-        at_p.append(logarithms)
     z, p = np.array(minima), targets
     shares = p / members
     directions = _directions_felt(subject)

@@ -61,10 +61,7 @@ class Push(NamedTuple):
     def _rows(self) -> dict[str, str]:
         power = "unknown" if math.isnan(self.uniform_power) else f"{self.uniform_power + 0.0:.2f}"
         if math.isinf(self.largest_margin):
-            where = "behind" if self.largest_margin > 0 else "ahead"
-            where = (
-                f"as the truth falls {where}" if where == "behind" else "as the truth gets ahead"
-            )
+            where = f"as the truth {'falls behind' if self.largest_margin > 0 else 'gets ahead'}"
         elif self.reads_raw_logits:
             where = f"with the truth at {number(-self.largest_margin)}, the others at 0"
         else:
@@ -115,9 +112,7 @@ def _of_one_truth(subject: Subject, label: int, power: float, rest: np.ndarray |
     num_classes = subject.num_classes
     truth = np.eye(num_classes)[label]
     wrong = num_classes - 1
-    other, another = [index for index in range(num_classes) if index != label][:1] * 2
-    if num_classes > 2:
-        another = [index for index in range(num_classes) if index != label][1]
+    others = [index for index in range(num_classes) if index != label]
 
     def behind(margin: ArrayLike) -> np.ndarray:
         """The truth m behind all the others, which are at 0."""
@@ -173,11 +168,11 @@ def _of_one_truth(subject: Subject, label: int, power: float, rest: np.ndarray |
     vanishing: list[tuple[str, np.ndarray]] = []
     if far_ahead.vanishes:
         vanishing.append(("right corner", LARGEST_GAP * corner(label)))
-    towards_wrong = tail(lambda by: norms(np.multiply.outer(by, corner(other))), subject)
+    towards_wrong = tail(lambda by: norms(np.multiply.outer(by, corner(others[0]))), subject)
     if towards_wrong.vanishes:
-        vanishing.append(("wrong corners", LARGEST_GAP * corner(other)))
+        vanishing.append(("wrong corners", LARGEST_GAP * corner(others[0])))
     if num_classes > 2:
-        for name, path in (("far edge", edge(other, another)), ("near edges", edge(label, other))):
+        for name, path in (("far edge", edge(*others[:2])), ("near edges", edge(label, others[0]))):
             place = vanishes_along(path)
             if place is not None:
                 vanishing.append((name, subject.within(place)))
