@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import softmax
 
 from jaxent._examples import PYTHON_LOOKS
 
@@ -109,8 +110,7 @@ def wants_probabilities(
 
     if works(*found).all():
         return False
-    e = np.exp(logits - logits.max(-1, keepdims=True))
-    return bool(works(*call(e / e.sum(-1, keepdims=True), targets)).all())
+    return bool(works(*call(softmax(logits, axis=-1), targets)).all())
 
 
 def _form(loss: Callable[..., Any], num_classes: int, wanted: str) -> tuple[str, str]:

@@ -103,6 +103,12 @@ def forward_mode(
     return derivative
 
 
+def second_derivative(function: Callable[..., Array]) -> Callable[..., Any]:
+    """Forward over reverse; reverse over reverse for a function with a custom_vjp."""
+    gradient = jax.grad(function)
+    return forward_mode(gradient, otherwise=jax.jacrev(gradient))
+
+
 def readings(result: Any) -> Any:
     """The arrays of a result as NumPy arrays; inside a transformation, as JAX can use them there.
 

@@ -18,7 +18,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from jaxent._examples import Loss, as_examples, forward_mode, of_each_example, sum_zero_basis
+from jaxent._examples import Loss, as_examples, of_each_example, second_derivative, sum_zero_basis
 
 
 def hessian(
@@ -65,7 +65,7 @@ def hessian(
          [ 0.148 -0.148]]
     """
     logits, targets = as_examples(logits, targets)
-    return of_each_example(_hessian_of, loss, logits, targets)
+    return of_each_example(second_derivative, loss, logits, targets)
 
 
 def eigenvalues(
@@ -114,7 +114,7 @@ def eigenvalues(
         [-0.14  0.04  0.04  0.04  0.04  0.04  0.04  0.04  0.04]
     """
     logits, targets = as_examples(logits, targets)
-    return _eigenvalues_across_shifts(of_each_example(_hessian_of, loss, logits, targets))
+    return _eigenvalues_across_shifts(of_each_example(second_derivative, loss, logits, targets))
 
 
 @jax.jit
@@ -126,9 +126,3 @@ def _eigenvalues_across_shifts(hessians: Array) -> Array:
         "ia,...ij,jb->...ab", basis, hessians.astype(dtype), basis, precision="highest"
     )
     return jnp.linalg.eigvalsh(restricted).astype(hessians.dtype)
-
-
-def _hessian_of(value: Loss) -> Loss:
-    """Forward over reverse; reverse over reverse for a loss with a custom_vjp."""
-    gradient = jax.grad(value)
-    return forward_mode(gradient, otherwise=jax.jacrev(gradient))

@@ -16,8 +16,7 @@ from experiments.families import _known as known
 from jaxent import cards, losses, theory
 from jaxent._arguments import name_of
 from jaxent.cards import EscapeLaw, _curvature, _derivatives, _invariance, _measuring
-from jaxent.cards._facts import MEASUREMENTS
-from jaxent.cards._measuring import Subject
+from jaxent.cards._facts import facts_of
 from jaxent.descent import escape_steps
 from tests import wild
 from tests.examples import by_hand
@@ -597,7 +596,7 @@ def test_card_is_named_after_the_loss_with_its_options_or_as_told():
 
 def test_a_card_of_a_loss_that_calls_back_leaves_the_settings_of_jax_alone():
     cards.card(wild.outside_of_jax)
-    assert not jax.config.jax_enable_x64
+    assert not jax.config.read("jax_enable_x64")
 
 
 def test_progress_names_each_part_before_it_is_measured():
@@ -716,12 +715,7 @@ def test_words_of_a_law_say_where_it_holds(changes, expected):
 @cache
 def fact_of(loss, name, num_classes=3):
     """One fact of a card, without those that it does not need."""
-    needed = {"push": ["noise"], "warnings": ["derivatives", "properness"]}.get(name, [])
-    with jax.enable_x64(True):
-        subject, found = Subject(loss, num_classes, seed=0), {}
-        for fact in ("invariance", *needed, name):
-            found[fact] = MEASUREMENTS[fact](subject, found)
-    return found[name]
+    return facts_of(loss, num_classes, name)[name]
 
 
 def death_of_a_clip(eps, num_classes):

@@ -16,9 +16,7 @@ from tabulate import tabulate
 from experiments.families._forms import Form, forms, wrongly
 from jaxent.__main__ import hear_witnesses, points_to_check
 from jaxent._specification import Given, Refusal
-from jaxent.cards import _derivatives as derivatives
-from jaxent.cards import _invariance as invariance
-from jaxent.cards._measuring import Subject
+from jaxent.cards._facts import facts_of
 
 OFF = {False: (1e-3, 1e-5, 1e-7), True: (1e-3,)}
 POINTS = points_to_check(3, None)
@@ -27,10 +25,7 @@ POINTS = points_to_check(3, None)
 def found_right(form: Form, by_card: bool = False) -> bool:
     """Whether `jaxent check`, or a card, calls the gradient of a form right."""
     if by_card:
-        with jax.enable_x64(True):
-            subject = Subject(form.loss, 3, seed=0)
-            earlier = {"invariance": invariance.measure(subject, {})}
-            return derivatives.measure(subject, earlier).right
+        return facts_of(form.loss, 3, "derivatives")["derivatives"].right
     given = Given(form.name, form.name, form.loss, binary=False, folder=None)
     return hear_witnesses(given, *POINTS)[1]
 

@@ -26,8 +26,7 @@ from scipy.optimize import minimize_scalar
 from jaxent import _catalogue as catalogue
 from jaxent import losses
 from jaxent._examples import Loss
-from jaxent.cards._facts import MEASUREMENTS
-from jaxent.cards._measuring import Subject
+from jaxent.cards._facts import facts_of
 
 Facts = dict[str, Any]
 
@@ -62,21 +61,10 @@ class Judged(NamedTuple):
     """ "right", "wrong", or "no answer": the card says that it has found none."""
 
 
-_FIRST = {"curvature": ("derivatives",), "push": ("noise",)}
-
-
 def judged(known: Known) -> list[Judged]:
     """What a card says of a loss, beside the formulas; only the facts asked for are measured."""
-    wanted = {"invariance"}
-    for fact in known.facts:
-        part = fact.name.split(".")[0]
-        wanted |= {part, *_FIRST.get(part, ())}
-    facts: Facts = {}
-    with jax.enable_x64(True):
-        subject = Subject(known.loss, known.num_classes, 0)
-        for part, measure in MEASUREMENTS.items():
-            if part in wanted:
-                facts[part] = measure(subject, facts)
+    wanted = {fact.name.split(".")[0] for fact in known.facts}
+    facts: Facts = facts_of(known.loss, known.num_classes, *wanted)
     found = []
     for fact in known.facts:
         received = fact.read(facts)
@@ -428,16 +416,16 @@ def clipped(num_classes: int) -> Iterator[Known]:
 # Sums, multiples, shifts and squashings
 
 
-def _saturating(z: Any, p: Any) -> Any:
+def saturating(z: Any, p: Any) -> Any:
     return jnp.sum(jnp.abs(z - p) / (1 + jnp.abs(z - p)))
 
 
-def _stablemax(z: Any, p: Any) -> Any:
+def stablemax(z: Any, p: Any) -> Any:
     s = jnp.where(z >= 0, z + 1, 1 / (1 - jnp.minimum(z, 0)))
     return -jnp.sum(p * jnp.log(s / jnp.sum(s)))
 
 
-def _soft_capped(z: Any, p: Any) -> Any:
+def soft_capped(z: Any, p: Any) -> Any:
     return -jnp.sum(p * log_softmax(30 * jnp.tanh(z / 30)))
 
 
@@ -457,12 +445,12 @@ def composed(num_classes: int) -> Iterator[Known]:
         "Brier": (losses.softmax_brier_score, 2.0),
         "MAE": (losses.softmax_mean_absolute_error, 2 / num_classes),
         "generalised CE": (losses.generalized_cross_entropy, 1 / 0.7),
-        "stablemax": (_stablemax, math.inf),
-        "soft-capped": (_soft_capped, 60 + math.log(wrong + math.exp(-60))),
+        "stablemax": (stablemax, math.inf),
+        "soft-capped": (soft_capped, 60 + math.log(wrong + math.exp(-60))),
     }
     of_logits: dict[str, tuple[Loss, float]] = {
         "squared error": (losses.logit_squared_error, math.inf),
-        "Σ|d|/(1 + |d|)": (_saturating, float(num_classes)),
+        "Σ|d|/(1 + |d|)": (saturating, float(num_classes)),
     }
     for name, (loss, most) in (of_gaps | of_logits).items():
         for a, b in _AFFINE:

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
+from scipy.special import softmax
 
 from jaxent._words import distribution, number, short
 from jaxent.cards._hessians import Hessians, hessians_of
-from jaxent.cards._measuring import LARGEST_GAP, Subject, softmax
+from jaxent.cards._measuring import LARGEST_GAP, Subject
 
 _THINNED = 10
 """Of so many places one is looked at, where a Hessian costs many gradients."""

@@ -3,6 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
+
+from jaxent._examples import Loss
 from jaxent.cards import (
     _curvature,
     _derivatives,
@@ -29,3 +32,22 @@ MEASUREMENTS: dict[str, Callable[[Subject, Mapping[str, Any]], Any]] = {
     "precisions": _precision.measure,
     "warnings": _warnings.measure,
 }
+
+# What a fact uses beside the invariances.
+_USED = {
+    "curvature": ("derivatives",),
+    "push": ("noise",),
+    "warnings": ("derivatives", "properness"),
+}
+
+
+def facts_of(loss: Loss, num_classes: int, *wanted: str) -> dict[str, Any]:
+    """Some facts of a loss, and those that they use, without the time of a whole card."""
+    needed = {"invariance", *wanted}.union(*(_USED.get(fact, ()) for fact in wanted))
+    facts: dict[str, Any] = {}
+    with jax.enable_x64(True):
+        subject = Subject(loss, num_classes, seed=0)
+        for fact, measure in MEASUREMENTS.items():
+            if fact in needed:
+                facts[fact] = measure(subject, facts)
+    return facts

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from jaxent.cards._measuring import LARGEST_GAP, Subject, local_minimum
+from jaxent.cards._measuring import FARTHEST_MINIMUM, LARGEST_GAP, Subject, local_minimum
 
 DISTANCES = 2.0 ** np.arange(41)
 """1, 2, 4, … 1.1e12, in logits."""
@@ -17,7 +17,6 @@ DISTANCES = 2.0 ** np.arange(41)
 _SLOWEST_POWER = 0.02
 _SAME_POWER = 0.8
 _WINDOW = 4
-_FARTHEST_MINIMUM = 1e3
 
 
 def limit(values: Float[np.ndarray, " distances"], rounding: float = 1e-13) -> tuple[float, int]:
@@ -153,8 +152,8 @@ def _extreme(
     if subject.reads_raw_logits:
         lowest = min(found, key=lambda pair: pair[0])[1]
         if np.abs(lowest).max() >= LARGEST_GAP:  # a level may be best that lies farther out
-            farther = descend(lowest, _FARTHEST_MINIMUM)
-            found += [farther] if np.abs(farther[1]).max() < _FARTHEST_MINIMUM else []
+            farther = descend(lowest, FARTHEST_MINIMUM)
+            found += [farther] if np.abs(farther[1]).max() < FARTHEST_MINIMUM else []
     best, at = _compass(downhill, *min(found, key=lambda pair: pair[0]), subject)
     nearby = at * (1 + 1e-12 * subject.random.standard_normal([8, len(at)]))
     scatter = np.abs(downhill(nearby)[0] - best).max() if math.isfinite(best) else 0.0

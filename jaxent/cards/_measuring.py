@@ -11,10 +11,13 @@ import jax
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 
-from jaxent._examples import Loss, forward_mode, jit_quickly, of_each_example, precision_of
+from jaxent._examples import Loss, jit_quickly, of_each_example, precision_of, second_derivative
 
 LARGEST_GAP = 30.0
 """The largest gap between logits at the points of a search; limits are sought beyond."""
+
+FARTHEST_MINIMUM = 1e3
+"""A minimum is sought among logits of at most this size."""
 
 # From this many classes on, points are few, and have three different logits.
 _MANY_CLASSES = 31
@@ -75,9 +78,8 @@ class Subject:
 
         def at(z: jax.Array, p: jax.Array) -> jax.Array:
             directions = jax.numpy.asarray(self.directions)
-            gradient = jax.grad(lambda v: value(z + v @ directions, p))
-            second = forward_mode(gradient, otherwise=jax.jacrev(gradient))
-            return second(jax.numpy.zeros(len(directions)))
+            moved = second_derivative(lambda v: value(z + v @ directions, p))
+            return moved(jax.numpy.zeros(len(directions)))
 
         return at
 
@@ -347,11 +349,6 @@ def least_between(function: Callable[[float], Any], low: float, high: float) -> 
         function, bounds=(low, high), options={"xatol": 1e-10}, method="bounded"
     )
     return float(found.fun), float(found.x)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    e = np.exp(logits - logits.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
 
 
 def norm(vectors: np.ndarray) -> np.ndarray:

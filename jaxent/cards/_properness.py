@@ -6,14 +6,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from scipy.special import softmax
 
 from jaxent._words import distribution, short
-from jaxent.cards._measuring import LARGEST_GAP, Subject, least_between, local_minimum, softmax
+from jaxent.cards._measuring import (
+    FARTHEST_MINIMUM,
+    LARGEST_GAP,
+    Subject,
+    least_between,
+    local_minimum,
+)
 
 # A minimum of rounded values is found to about the root of their rounding.
 _SAME_LINK = 1e-4
 _SAME_NUMBER = 1e-3
-_FARTHEST_MINIMUM = 1e3
 _MULTIPLES = np.append(0.0, np.geomspace(1e-3, 1e1, 17))
 
 
@@ -103,7 +109,7 @@ def measure(subject: Subject, earlier: Mapping[str, Any]) -> Properness:
         multiples = np.multiply.outer(_MULTIPLES, logarithms)
         multiple = min(multiples, key=lambda u, p=p: expected(u, p)[0])
         found = [
-            local_minimum(lambda u, p=p: expected(u, p), start, _FARTHEST_MINIMUM)
+            local_minimum(lambda u, p=p: expected(u, p), start, FARTHEST_MINIMUM)
             for start in (logarithms, best, multiple)
         ]
         least = min(value_at_p, *(value for value, _ in found))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxent._words import distribution
 from jaxent.cards._measuring import Subject
 
 # A share of the points at which a loss need not be finite.
@@ -65,10 +66,9 @@ def _is_not_finite(subject: Subject) -> str:
     usable = np.asarray(np.isfinite(subject.values).all(-1))
     if usable.mean() >= 1 - _FEW:
         return ""
-    at = subject.places[usable.argmin()]
     return (
         f"is not finite at {np.sum(~usable)} of {len(usable)} points with logits up to 30 apart, "
-        f"such as z = ({', '.join(f'{x:.3g}' for x in at[:4])}{', …' if len(at) > 4 else ''})."
+        f"such as z = {distribution(subject.places[usable.argmin()])}."
     )
 
 
