@@ -25,8 +25,8 @@ _LAW_TOLERANCE = 1e-3
 _ROUGH_LAW_TOLERANCE = 2e-2
 _SMALL_POWER = 0.2
 _NEAR_LINEAR = 0.05
-_TOLERANCE = 1e-9
-_MOST_EVALUATIONS = 3000
+_TOLERANCE = 1e-10
+_MOST_EVALUATIONS = 6000
 # Where each mistake takes a way of its own, and costs more.
 _FLOW_MARGINS = np.array([*range(1, 9), 10, 12, 16, 20, 24, 32, 40, 48, 64, 80], float)
 _FARTHEST_IN_SMALL_STEPS = 24.0
