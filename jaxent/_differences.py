@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
 from jax.typing import ArrayLike
 
 from jaxent._examples import Loss
@@ -128,13 +128,14 @@ def rounding(value: Loss) -> Callable[[Array, Array], tuple[Array, Array]]:
             return jnp.asarray(value_there), gradient
 
         program = jax.make_jaxpr(plain)(z)
+        traced = jaxpr_as_fun(program)  # the loss itself would be traced again
         random = np.random.default_rng(0)
         points = z + jnp.asarray(random.integers(-9, 10, [16, z.size]) * 2.0**-30, z.dtype)
         seeds = jnp.asarray(random.integers(0, 2**32, 16), jnp.uint32)
 
         def change(z: Array, seed: Array) -> tuple[Array, Array]:
             erring = _run_erring(program.jaxpr, program.consts, seed, z)
-            return jax.tree.map(lambda a, b: jnp.abs(a - b), plain(z), tuple(erring))
+            return tuple(jnp.abs(a - b) for a, b in zip(traced(z), erring, strict=True))
 
         def largest(changes: Array) -> Array:
             return jnp.max(jnp.where(jnp.isfinite(changes), changes, 0.0), axis=0)
