@@ -1,5 +1,6 @@
 """How long gradient flow takes to unlearn a confident mistake."""
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -23,12 +24,10 @@ _FIRST_MARGIN = 8.0
 _FEWEST_MARGINS = 6
 _LAW_TOLERANCE = 1e-3
 _ROUGH_LAW_TOLERANCE = 2e-2
-_SMALL_POWER = 0.2
-_NEAR_LINEAR = 0.05
 _TOLERANCE = 1e-10
 _MOST_EVALUATIONS = 6000
 # Where each mistake takes a way of its own, and costs more.
-_FLOW_MARGINS = np.array([*range(1, 9), 10, 12, 16, 20, 24, 32, 40, 48, 64, 80], float)
+_FLOW_MARGINS = np.array([*range(1, 13), 14, 16, 20, 24, 32, 40, 48, 64, 80], float)
 _FARTHEST_IN_SMALL_STEPS = 24.0
 _LONGEST_TIME = 1e290
 _MOST_PANELS = 4096
@@ -328,11 +327,17 @@ def _times_of_the_flow(subject: Subject, label: int) -> _Times:
         times[rough] = _follow_in_small_steps(velocity, label, starts[rough])
     if subject.precision == np.float64:
 
-        def pull(nudge: float = 0.0) -> np.ndarray:
+        def pull(margins: np.ndarray) -> np.ndarray:
             """Of the truth, at each start."""
-            return np.abs(subject.evaluate(starts - nudge * truth, truth)[1][:, label])
+            logits = np.multiply.outer(-margins, truth)
+            return np.abs(subject.evaluate(logits, truth)[1][:, label])
 
-        lost = _lost_in_rounding(subject, pull(), pull) & moves
+        pulls = pull(margins)
+        lost = _lost_in_rounding(subject, pulls, lambda nudge: pull(margins + nudge)) & moves
+        if pulls[-1] == 0:
+            start, before = zero_from(pull, margins, pulls)
+            if before is not None and before <= _rounded_away(subject) * pulls.max():
+                lost |= margins >= start
         times[np.maximum.accumulate(lost)] = math.nan
     times[np.isfinite(times) & (times > _LONGEST_TIME)] = math.nan
     caught = np.flatnonzero(np.isfinite(times))
@@ -539,23 +544,17 @@ def _law(margins: np.ndarray, times: np.ndarray, never_from: float) -> EscapeLaw
         return no_law
     late = known[margins[known] >= _FIRST_MARGIN]
     every = late if len(late) >= _FEWEST_MARGINS else known
-    fits = [(every, _LAWS[:3], _LAW_TOLERANCE), (every, _LAWS[:3], _ROUGH_LAW_TOLERANCE)]
-    fits.append((every, _LAWS, _LAW_TOLERANCE))
-    beginnings = range(2, len(every) - _FEWEST_MARGINS + 1, 2)
-    fits += [(every[start:], _LAWS, _LAW_TOLERANCE) for start in beginnings]
-    for chosen, laws, tolerance in fits:
+    # From the first margin on, or else from a later one: a law of m alone, if need be roughly,
+    # before a law with an exponent.
+    beginnings = range(0, len(every) - _FEWEST_MARGINS + 1, 2)
+    ways = (_LAWS[:3], _LAW_TOLERANCE), (_LAWS[:3], _ROUGH_LAW_TOLERANCE), (_LAWS, _LAW_TOLERANCE)
+    for start, (laws, tolerance) in itertools.product(beginnings, ways):
+        chosen = every[start:]
         found = _fit(margins[chosen], times[chosen], laws, tolerance)
         if found is not None:
             break
     else:
         chosen, found = every[:0], (no_law.law, no_law.coefficients, 0.0)
-    if found[0] == "power" and len(chosen) < len(every):
-        # Next to a logarithm or a line, and not from the first margin on, it is their beginning.
-        k = found[1][2]
-        near: list[Law] = ["logarithmic"] if k < _SMALL_POWER else []
-        if abs(k - 1) < _NEAR_LINEAR:
-            near.append("linear")
-        found = _fit(margins[chosen], times[chosen], near, _ROUGH_LAW_TOLERANCE) or found
     law, coefficients, error = found
     escape = no_law._replace(
         law=law,
