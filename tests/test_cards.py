@@ -869,6 +869,15 @@ def test_no_exponent_is_too_large():
     np.testing.assert_allclose(escape.times[known], np.asarray(expected)[known], rtol=1e-6)
 
 
+def test_a_gradient_that_rounds_to_zero_is_not_a_mistake_for_ever():
+    # the truth alone: z′ = 2 (1 − tanh z) sech² z, which is about 16 e²ᶻ far below 0, and in
+    # float64 exactly 0 from 20 logits behind on
+    escape = fact_of(wild.tanh_squared, "escape")
+    assert (escape.law, escape.never_from) == ("exponential", math.inf)
+    assert escape.exponent == pytest.approx(2, rel=1e-3)
+    assert np.isnan(escape.times[escape.margins >= 20]).all()
+
+
 def test_softmax_applied_twice_is_left_like_the_exponential_of_the_margin():
     escape = fact_of(wild.softmax_twice, "escape")
     assert (escape.law, escape.exponent) == ("exponential", pytest.approx(1, rel=1e-3))
