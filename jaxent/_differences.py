@@ -134,8 +134,9 @@ def rounding(value: Loss) -> Callable[[Array, Array], tuple[Array, Array]]:
         seeds = jnp.asarray(random.integers(0, 2**32, 16), jnp.uint32)
 
         def change(z: Array, seed: Array) -> tuple[Array, Array]:
-            erring = _run_erring(program.jaxpr, program.consts, seed, z)
-            return tuple(jnp.abs(a - b) for a, b in zip(traced(z), erring, strict=True))
+            there, gradient = traced(z)
+            erring, erring_gradient = _run_erring(program.jaxpr, program.consts, seed, z)
+            return jnp.abs(there - erring), jnp.abs(gradient - erring_gradient)
 
         def largest(changes: Array) -> Array:
             return jnp.max(jnp.where(jnp.isfinite(changes), changes, 0.0), axis=0)
