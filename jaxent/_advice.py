@@ -129,7 +129,7 @@ def _form(loss: Callable[..., Any], num_classes: int, wanted: str) -> tuple[str,
         try:
             with jax.enable_x64(True):
                 found = jax.eval_shape(called if by_name else loss, *arguments)
-        except Exception:
+        except Exception:  # a loss that is called in a wrong way may raise anything
             return None
         first: Any = found[0] if isinstance(found, tuple | list) and found else found
         shapes = [(), (size,)] if form.batch else [()]

@@ -553,38 +553,27 @@ def _key_of_profile(profiles: Sequence[GradientProfile], limits: Any) -> list[st
     return ["▼: the gradient is exactly 0"] if zero else []
 
 
-class _Times(NamedTuple):
-    """The axes of the panel of times: the largest margin, and the limits of the times."""
-
-    margin: float
-    limits: tuple[float, float]
+_LARGEST_MARGIN = 24.0
 
 
-def _escape_up_to(card: LossCard, margin: float) -> EscapeLaw:
-    kept = card.escape.margins <= margin
-    return card.escape._replace(margins=card.escape.margins[kept], times=card.escape.times[kept])
+def _shown_of_escape(card: LossCard) -> EscapeLaw:
+    shown = card.escape.margins <= _LARGEST_MARGIN
+    return card.escape._replace(margins=card.escape.margins[shown], times=card.escape.times[shown])
 
 
-def _axes_of_times(facts: Sequence[LossCard]) -> _Times:
-    """Margins up to 24; all times of one loss, and of several the decades where most begin."""
-    margin = 24.0 if max(card.escape.margins.max() for card in facts) > 12 else 12.0
-    times = [_escape_up_to(card, margin).times for card in facts]
-    return _Times(margin, _decades(times, from_top=False))
+def _draw_escape(ax: Axes, card: LossCard, *, limits: tuple[float, float], **style: Any) -> None:
+    style["linewidth"] = 1.0
+    plots.plot_escape_law(ax, _shown_of_escape(card), limits=limits, **style)
+    ax.set_xticks(np.linspace(0, _LARGEST_MARGIN, 4))
+    ax.set(xlim=(-0.5, _LARGEST_MARGIN + 0.5), xlabel="margin of the mistake, logits")
 
 
-def _draw_escape(ax: Axes, card: LossCard, *, limits: _Times, **style: Any) -> None:
-    escape = _escape_up_to(card, limits.margin)
-    plots.plot_escape_law(ax, escape, limits=limits.limits, **{**style, "linewidth": 1.0})
-    ax.set_xticks(np.linspace(0, limits.margin, 4))
-    ax.set(xlim=(-0.5, limits.margin + 0.5), xlabel="margin of the mistake, logits")
-
-
-def _key_of_escape(facts: Sequence[LossCard], limits: _Times) -> list[str]:
+def _key_of_escape(facts: Sequence[LossCard], limits: tuple[float, float]) -> list[str]:
     words = ["the law is that of margins from 8 on"]
-    times = np.concatenate([_escape_up_to(card, limits.margin).times for card in facts])
+    times = np.concatenate([_shown_of_escape(card).times for card in facts])
     if np.isinf(times).any():
         words.append("▲: never")
-    if ((times > limits.limits[1]) & np.isfinite(times)).any():
+    if ((times > limits[1]) & np.isfinite(times)).any():
         words.append("△: later than the axis ends")
     return words
 
@@ -645,7 +634,10 @@ PANELS = (
         head="time to unlearn, η × steps",
         note=lambda card: card.escape.in_short(),
         draw=_draw_escape,
-        scale=_axes_of_times,
+        # all times of one loss, and of several the decades where most begin
+        scale=lambda facts: _decades(
+            [_shown_of_escape(card).times for card in facts], from_top=False
+        ),
         key=_key_of_escape,
     ),
     _Panel(
