@@ -513,13 +513,12 @@ def test_an_interruption_is_not_lost_in_code_that_catches_it(here):
         "except BaseException as error:\n    raise ImportError from error\n"
         "def f(z, p):\n    return z @ p\n"
     )
-    received = subprocess.run(
-        [sys.executable, "-m", "jaxent", "check", "mine.py"],
-        capture_output=True,
-        text=True,
-        # a shell that runs the tests in the background has them ignore Ctrl-C
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    # a shell that runs the tests in the background has them, and their children, ignore Ctrl-C
+    launch = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+        "os.execv(sys.executable, [sys.executable, '-m', 'jaxent', 'check', 'mine.py'])"
     )
+    received = subprocess.run([sys.executable, "-c", launch], capture_output=True, text=True)
     assert (received.returncode, received.stdout, received.stderr) == (130, "", "")
 
 
