@@ -157,7 +157,7 @@ _EXACT = {
 # What runs a program of its own, once.
 _CALLS = {
     *("checkpoint", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call"),
-    *("custom_vjp_call_jaxpr", "jit", "pjit", "remat", "remat2"),
+    *("custom_vjp_call_jaxpr", "custom_vmap_call", "jit", "pjit", "remat", "remat2"),
 }
 # What runs programs of its own, some of them often or not at all.
 _LOOPS = {"cond", "scan", "while"}

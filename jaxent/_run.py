@@ -12,6 +12,8 @@ import numpy as np
 
 from jaxent import _arguments as arguments
 from jaxent import _softmax as softmax
+from jaxent._labels import is_label
+from jaxent._passes import number_of_classes
 
 
 def along_classes(kernel, logits, targets, axis, where, name="targets", /, **options):
@@ -34,19 +36,16 @@ def _along_classes(kernel, axes, logits, targets, where, options):
     z = logits.astype(arguments.compute_dtype(logits.dtype))
     p = targets.astype(z.dtype)
     options = {name: jnp.asarray(value, z.dtype) for name, value in options.items()}
-    if where is not None:
-        z = jnp.where(where, z, -jnp.inf)
-    possible = softmax.possible(axes, z)
-    kept = softmax.expand(possible, axes)
     if where is None:
-        value = kernel(axes, z, p, kept, **options)
-    else:
-        kept = kept & where
-        value = kernel(axes, z, jnp.where(kept, p, 0.0), kept, **options)
-        # a factor, so that the gradient is NaN as well
-        refused = possible & jnp.any(~where & (p != 0), axes)
-        value *= jnp.where(refused, jnp.nan, 1.0)
-    return jnp.where(possible, value, 0.0).astype(logits.dtype)
+        return kernel(axes, z, p, None, **options).astype(logits.dtype)
+    z = jnp.where(where, z, -jnp.inf)
+    possible = softmax.possible(axes, z)
+    # an impossible row may have any target
+    kept = where & softmax.expand(possible, axes)
+    value = kernel(axes, z, jnp.where(kept, p, 0.0), kept, **options)
+    # a factor, so that the gradient is NaN as well
+    refused = possible & jnp.any(~where & (p != 0), axes)
+    return (value * jnp.where(refused, jnp.nan, 1.0)).astype(logits.dtype)
 
 
 def at_labels(kernel, logits, labels, axis, where):
@@ -73,14 +72,11 @@ def _at_labels(kernel, axes, logits, labels, where):
     # into int32 without wrapping round: what names no class goes on naming none
     classes, limits = math.prod(z.shape[axis] for axis in axes), jnp.iinfo(labels.dtype)
     labels = jnp.clip(labels, max(-1, limits.min), min(classes, limits.max)).astype(jnp.int32)
-    hidden = False
     if where is not None:
         z = jnp.where(where, z, -jnp.inf)
-        hidden = jnp.any(softmax.is_label(axes, z.shape, labels) & ~where, axes)
-    possible = softmax.possible(axes, z)
-    labels = jnp.where(possible, jnp.where(hidden, -1, labels), 0)
-    value = kernel(axes, z, labels)
-    return jnp.where(possible, value, 0.0).astype(logits.dtype)
+        hidden = jnp.any(is_label(axes, z.shape, labels) & ~where, axes)
+        labels = jnp.where(hidden, -1, labels)
+    return kernel(axes, z, labels).astype(logits.dtype)
 
 
 def elementwise(kernel, logits, labels):
@@ -116,7 +112,7 @@ def _smooth_labels(axes, labels, alpha, where):
     p = labels.astype(arguments.compute_dtype(labels.dtype))
     alpha = jnp.asarray(alpha, p.dtype)
     kept = jnp.broadcast_to(True if where is None else where, p.shape)
-    uniform = 1 / softmax.expand(softmax.number_of_classes(axes, p, kept), axes)
+    uniform = 1 / softmax.expand(number_of_classes(axes, p, kept), axes)
     smoothed = jnp.where(kept, (1 - alpha) * p + alpha * uniform, 0.0)
     if where is not None:
         keeps_any = jnp.any(kept, axes, keepdims=True)

@@ -23,6 +23,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxent import _arguments as arguments
+from jaxent import _kernels as kernels
 from jaxent import _softmax as softmax
 from jaxent._arguments import Axis, Base, Mask
 
@@ -396,7 +397,7 @@ def _surprisal(axes, p):
 
 
 def _entropy_of_logits(axes, z):
-    return jnp.where(softmax.possible(axes, z), softmax.entropy(axes, z), 0.0)
+    return kernels.entropy(axes, z)
 
 
 def _summed(terms):

@@ -33,10 +33,11 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Integer, Real
 
 from jaxent import _arguments as arguments
+from jaxent import _kernels as kernels
 from jaxent import _run as run
 from jaxent import _sigmoid as sigmoid
-from jaxent import _softmax as softmax
 from jaxent._arguments import Axis, Mask
+from jaxent._labels import label_cross_entropy
 
 # Cross-entropy and its kin
 
@@ -81,7 +82,7 @@ def softmax_cross_entropy(
         C. E. Shannon, A Mathematical Theory of Communication, 1948. Bishop, Pattern Recognition
         and Machine Learning, 2006, section 4.3.4.
     """
-    return run.along_classes(softmax.cross_entropy, logits, labels, axis, where, "labels")
+    return run.along_classes(kernels.cross_entropy, logits, labels, axis, where, "labels")
 
 
 def softmax_cross_entropy_with_integer_labels(
@@ -117,7 +118,7 @@ def softmax_cross_entropy_with_integer_labels(
         >>> print(softmax_cross_entropy_with_integer_labels(logits, jnp.array([0, 0])))
         [  0.23954476 200.69315   ]
     """
-    return run.at_labels(softmax.label_cross_entropy, logits, labels, axis, where)
+    return run.at_labels(label_cross_entropy, logits, labels, axis, where)
 
 
 def softmax_kl_divergence(
@@ -149,7 +150,7 @@ def softmax_kl_divergence(
     References:
         S. Kullback, R. A. Leibler, On Information and Sufficiency, 1951.
     """
-    return run.along_classes(softmax.kullback_leibler, logits, targets, axis, where)
+    return run.along_classes(kernels.kullback_leibler, logits, targets, axis, where)
 
 
 def generalized_cross_entropy(
@@ -194,7 +195,7 @@ def generalized_cross_entropy(
     """
     arguments.check_number(exponent, "exponent", above=0.0, at_most=1.0)
     return run.along_classes(
-        softmax.generalized_cross_entropy, logits, targets, axis, where, exponent=exponent
+        kernels.generalized_cross_entropy, logits, targets, axis, where, exponent=exponent
     )
 
 
@@ -238,7 +239,7 @@ def softmax_focal_loss(
         T.-Y. Lin et al., Focal Loss for Dense Object Detection, ICCV 2017.
     """
     arguments.check_number(gamma, "gamma", at_least=0.0)
-    return run.along_classes(softmax.focal_loss, logits, targets, axis, where, gamma=gamma)
+    return run.along_classes(kernels.focal_loss, logits, targets, axis, where, gamma=gamma)
 
 
 # Squared and absolute error on probabilities
@@ -281,7 +282,7 @@ def softmax_brier_score(
     References:
         G. W. Brier, Verification of Forecasts Expressed in Terms of Probability, 1950.
     """
-    return run.along_classes(softmax.squared_distance, logits, targets, axis, where)
+    return run.along_classes(kernels.squared_distance, logits, targets, axis, where)
 
 
 def softmax_mean_squared_error(
@@ -309,7 +310,7 @@ def softmax_mean_squared_error(
         >>> print(softmax_brier_score(logits, target), softmax_mean_squared_error(logits, target))
         0.75 0.1875
     """
-    return run.along_classes(softmax.mean_squared_error, logits, targets, axis, where)
+    return run.along_classes(kernels.mean_squared_error, logits, targets, axis, where)
 
 
 def softmax_mean_absolute_error(
@@ -344,7 +345,7 @@ def softmax_mean_absolute_error(
         A. Ghosh, H. Kumar, P. S. Sastry, Robust Loss Functions under Label Noise for Deep Neural
         Networks, AAAI 2017.
     """
-    return run.along_classes(softmax.mean_absolute_error, logits, targets, axis, where)
+    return run.along_classes(kernels.mean_absolute_error, logits, targets, axis, where)
 
 
 # Squared error on the logits themselves
@@ -395,7 +396,7 @@ def logit_squared_error(
     arguments.check_number(true_class_weight, "true_class_weight")
     arguments.check_number(true_class_value, "true_class_value")
     options = {"weight": true_class_weight, "value": true_class_value}
-    return run.along_classes(softmax.logit_squared_error, logits, targets, axis, where, **options)
+    return run.along_classes(kernels.logit_squared_error, logits, targets, axis, where, **options)
 
 
 def squentropy(
@@ -429,7 +430,7 @@ def squentropy(
     References:
         L. Hui, M. Belkin, S. Wright, Cut your Losses with Squentropy, ICML 2023.
     """
-    return run.along_classes(softmax.squentropy, logits, targets, axis, where)
+    return run.along_classes(kernels.squentropy, logits, targets, axis, where)
 
 
 # Two classes, one logit

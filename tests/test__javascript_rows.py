@@ -31,6 +31,14 @@ ROWS = {
     "all": jnp.all,
     "any": jnp.any,
     "parity": lambda p: lax.reduce_xor((p > 0).astype(jnp.int32), (0,)),
+    "largest and sum at once": lambda p: jnp.stack(
+        lax.reduce(
+            (p, p),
+            (jnp.asarray(-jnp.inf, p.dtype), jnp.zeros((), p.dtype)),
+            lambda x, y: (jnp.maximum(x[0], y[0]), x[1] + y[1]),
+            (0,),
+        )
+    ),
     "argmax": jnp.argmax,
     "argmin": jnp.argmin,
     "argmax of booleans": lambda p: jnp.argmax(p > 0),

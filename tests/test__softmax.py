@@ -1,117 +1,101 @@
-"""The losses of a softmax that promise digits, and the truths that all losses are held to."""
+"""Rows of many classes, along any axis, one by one and under vmap: one loss, several programs."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments.digits import truth
-from jaxent import _catalogue, information, losses
+from jaxent import losses
 from tests import digits
-from tests.digits import Loss, every_dtype
-
-CROSS_ENTROPY, BRIER = "cross-entropy", "Brier"
-LOSSES = {
-    CROSS_ENTROPY: Loss(losses.softmax_cross_entropy, truth.softmax_cross_entropy),
-    "cross-entropy of labels": Loss(
-        losses.softmax_cross_entropy_with_integer_labels,
-        truth.softmax_cross_entropy,
-        takes_labels=True,
-    ),
-    "KL": Loss(losses.softmax_kl_divergence, truth.softmax_kl_divergence, value_limit=20),
-    BRIER: Loss(
-        losses.softmax_brier_score, truth.softmax_brier_score, gradient_limit_of_far_logits=100
-    ),
-    "entropy": Loss(lambda z, p: information.entropy_of_logits(z), truth.entropy_of_logits),
-}
-every_loss = pytest.mark.parametrize("name", list(LOSSES))
+from tests.test__kernels import LOSSES, every_loss, regions_for
 
 
-def regions_for(name, dtype):
-    regions = truth.regions(np.dtype(dtype))
-    if LOSSES[name].takes_labels:
-        regions = {k: region for k, region in regions.items() if region.labels is not None}
-    if name == BRIER:
-        del regions[truth.NEARLY_EQUAL]  # there q is rounded by as much as q − p
-    return regions
+def value_gradient_and_curvature(loss, z, p, axis=-1):
+    def total(z):
+        return loss(z, p, axis=axis).sum()
+
+    def slope(z):
+        return jnp.vdot(jax.grad(total)(z), jnp.cos(z))
+
+    return loss(z, p, axis=axis), *jax.value_and_grad(total)(z), jax.grad(slope)(z)
 
 
-@every_dtype
-@every_loss
-def test_value_gradient_and_hessian_diagonal_keep_their_digits(name, dtype):
-    found = digits.errors(LOSSES[name], dtype, regions_for(name, dtype))
-    assert digits.beyond_their_limits(LOSSES[name], dtype, found) == {}
-
-
-def test_classes_that_cannot_happen_cost_no_digits():
-    loss, regions = LOSSES[CROSS_ENTROPY], regions_for(CROSS_ENTROPY, "float32")
-    found = digits.errors(loss, "float32", regions, padding=64)
-    assert digits.beyond_their_limits(loss, "float32", found) == {}
-
-
-@every_dtype
-@every_loss
-def test_a_million_classes_cost_few_digits(name, dtype):
-    loss, found = LOSSES[name], {}
-    for region, (logits, targets, counts) in truth.million_classes(np.dtype(dtype)).items():
-        if loss.takes_labels and targets[0] != 1:
-            continue
-        kinds, first = truth.shuffled(counts)
-        received = digits.evaluate(loss, dtype, logits[kinds], targets[kinds], first[:2])
-        expected = loss.exactly(logits, targets, counts)
-        assert expected.hessian_diagonal is not None
-        expected = expected._replace(
-            gradient=expected.gradient[:2], hessian_diagonal=expected.hessian_diagonal[:2]
-        )
-        found[region] = digits.errors_of_row(dtype, region, received, expected)
-    assert digits.beyond_their_limits(loss, dtype, found, value_limit=50) == {}
+def examples(shape):
+    random = np.random.default_rng(0)
+    z = random.normal(0, 3, shape).astype(np.float32)
+    return z, random.dirichlet(np.ones(shape[-1]), shape[0]).astype(np.float32)
 
 
 @every_loss
-def test_a_single_class_has_no_gradient(name):
-    loss, exactly, takes_labels, *_ = LOSSES[name]
-    value_and_gradient = jax.jit(jax.value_and_grad(loss))
-    p = np.array([1.0 if takes_labels else 0.7], np.float32)
-    for z in np.array([[0.0], [3.3], [-1e4], [-np.inf]], np.float32):
-        value, gradient = value_and_gradient(z, 0 if takes_labels else p)
-        assert truth.ulps([value], [exactly(z, p).value], "float32") <= 5
-        assert gradient == 0
+def test_rows_that_come_one_by_one_keep_their_digits(name):
+    loss, regions = LOSSES[name], regions_for(name, "float32")
+    logits, targets = map(np.concatenate, zip(*regions.values(), strict=True))
+    z = np.pad(logits, ((0, 0), (0, 64)), constant_values=-np.inf)
+    p = np.argmax(targets, -1) if loss.takes_labels else np.pad(targets, ((0, 0), (0, 64)))
 
+    @jax.jit
+    def one_by_one(z, p):
+        return jax.lax.map(lambda row: jax.value_and_grad(loss.function)(*row), (z, p))
 
-@every_loss
-def test_logits_that_are_scaled_in_the_same_program_keep_their_digits(name):
-    for value_error, gradient_error in digits.errors_of_scaled_logits(LOSSES[name], classes=10):
-        assert value_error <= 20
-        assert gradient_error <= 32
-
-
-def test_every_built_in_loss_has_a_truth():
-    dense = {name.removesuffix("_with_integer_labels") for name in _catalogue.built_in()}
-    assert dense <= vars(truth).keys()
+    names = [region for region, (logits, _) in regions.items() for _ in logits]
+    rows = zip(names, *map(np.asarray, one_by_one(z, p)), logits, targets, strict=True)
+    for region, value, gradient, logits_of_row, targets_of_row in rows:
+        expected = loss.exactly(logits_of_row, targets_of_row)
+        value_size, gradient_size = truth.sizes(region, expected)
+        of_value = truth.ulps([value], [expected.value], "float32", value_size)
+        of_gradient = truth.ulps(gradient[:8], expected.gradient, "float32", gradient_size)
+        found = digits.Results(of_value, of_gradient, 0, 0, 0)
+        assert digits.beyond_their_limits(loss, "float32", {region: found}) == {}
 
 
 @pytest.mark.parametrize(
-    "name",
+    "loss",
     [
-        "entropy_of_logits",
-        *(
-            name
-            for name, loss in _catalogue.built_in().items()
-            if hasattr(truth, name) and not _catalogue.is_binary(loss)
-        ),
+        losses.softmax_cross_entropy,
+        losses.softmax_cross_entropy_with_integer_labels,
+        losses.softmax_kl_divergence,
+        losses.softmax_brier_score,
+        losses.softmax_mean_absolute_error,
+        losses.softmax_focal_loss,
     ],
 )
-def test_the_truth_of_a_derivative_is_the_derivative_of_the_truth(name):
-    logits, targets, step = [0.5, -1.25, 2.0], [0.25, 0.125, 0.5], 2.0**-20
-    exact = getattr(truth, name)
+def test_many_classes_along_any_axis_and_under_vmap(loss):
+    z, p = examples((96, 50))
+    if loss is losses.softmax_cross_entropy_with_integer_labels:
+        p, transposed, split = np.argmax(p, -1), np.argmax(p, -1), np.argmax(p, -1)
+    else:
+        transposed, split = p.T, p.reshape(96, 5, 10)
+    rows, columns, blocks = jax.jit(value_gradient_and_curvature, static_argnums=(0, 3)), {}, {}
+    expected = rows(loss, z, p)
+    columns = rows(loss, z.T, transposed, 0)
+    blocks = rows(loss, z.reshape(96, 5, 10), split, (1, 2))
+    one_by_one = jax.jit(jax.vmap(lambda z, p: value_gradient_and_curvature(loss, z, p)))(z, p)
+    one_by_one = one_by_one[0], one_by_one[1].sum(), *one_by_one[2:]
+    for other in (
+        (*columns[:2], columns[2].T, columns[3].T),
+        (*blocks[:2], blocks[2].reshape(96, 50), blocks[3].reshape(96, 50)),
+        one_by_one,
+    ):
+        for received, wanted in zip(other, expected, strict=True):
+            np.testing.assert_allclose(received, wanted, rtol=2e-5, atol=2e-6)
 
-    def exactly(change, i):
-        moved = [z + change * (i == j) for j, z in enumerate(logits)]
-        return exact(moved, targets, **truth.options_of(exact, float))
 
-    for i in range(3):
-        below, here, above = (exactly(change, i) for change in (-step, 0, step))
-        slope = (above.value - below.value) / (2 * step)
-        assert float(slope) == pytest.approx(float(here.gradient[i]), rel=1e-9, abs=1e-12)
-        if here.hessian_diagonal is not None:
-            bend = (above.gradient[i] - below.gradient[i]) / (2 * step)
-            assert float(bend) == pytest.approx(float(here.hessian_diagonal[i]), rel=1e-9)
+def test_a_branch_on_all_rows_stays_a_branch_under_vmap():
+    z, p = examples((100, 50))
+    branches = [
+        str(jax.make_jaxpr(function)(z, p)).count("cond[")
+        for function in (losses.softmax_cross_entropy, jax.vmap(losses.softmax_cross_entropy))
+    ]
+    assert branches == [1, 1]
+
+
+def test_a_row_without_a_possible_class_does_not_disturb_others():
+    z, p = examples((100, 50))
+    for loss in (losses.softmax_cross_entropy, losses.softmax_kl_divergence):
+        expected = jax.jit(jax.value_and_grad(lambda z, loss=loss: loss(z, p)[1:].sum()))(z)
+        masked = z.copy()
+        masked[0] = -np.inf
+        received = jax.jit(jax.value_and_grad(lambda z, loss=loss: loss(z, p).sum()))(masked)
+        np.testing.assert_allclose(received[0], expected[0], rtol=1e-6)
+        np.testing.assert_allclose(received[1], expected[1], rtol=1e-5, atol=1e-7)

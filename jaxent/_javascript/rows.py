@@ -15,7 +15,7 @@ from jaxent._javascript.elementwise import BOOL, both, kind, select
 from jaxent._javascript.program import Array, Equation, Operate, Scalar, array_of
 
 
-def _rows(x: Array, axes: Sequence[SupportsIndex]) -> Array:
+def along(x: Array, axes: Sequence[SupportsIndex]) -> Array:
     """[rows, n], n along the axes."""
     moved = np.moveaxis(x, axes, range(-len(axes), 0))
     return moved.reshape(-1, math.prod(x.shape[axis] for axis in axes))
@@ -23,7 +23,7 @@ def _rows(x: Array, axes: Sequence[SupportsIndex]) -> Array:
 
 def _fold(primitive: core.Primitive, operate: Operate, eqn: Equation, x: Array) -> list[Array]:
     combine = partial(operate, primitive, eqn.invars[0].aval.dtype)
-    rows = _rows(x, eqn.params["axes"])
+    rows = along(x, eqn.params["axes"])
     return [array_of((reduce(combine, row) for row in rows), eqn.outvars[0].aval.shape)]
 
 
@@ -55,7 +55,7 @@ def _index_of(comparison: core.Primitive, operate: Operate, eqn: Equation, x: Ar
             index = select(operate, index_dtype, better, n, index)
         return index
 
-    return [array_of(map(of_row, _rows(x, eqn.params["axes"])), eqn.outvars[0].aval.shape)]
+    return [array_of(map(of_row, along(x, eqn.params["axes"])), eqn.outvars[0].aval.shape)]
 
 
 def _sort(operate: Operate, eqn: Equation, *inputs: Array) -> list[Array]:

@@ -54,7 +54,9 @@ def _call(operate: Operate, function: core.Jaxpr | core.ClosedJaxpr, inputs: Seq
 def _evaluate(operate: Operate, eqn: Equation, *inputs: Any) -> Sequence:
     name = eqn.primitive.name.replace("-", "_")
     if name in _CALLS:
-        return _call(operate, eqn.params.get("call_jaxpr") or eqn.params["jaxpr"], inputs)
+        return _call(
+            operate, next(eqn.params[name] for name in _PROGRAMS if name in eqn.params), inputs
+        )
     if name in _UNCHANGED or not eqn.outvars:
         return inputs[: len(eqn.outvars)]
     if all(map(is_known, inputs)):
@@ -117,6 +119,26 @@ def _cond(operate: Operate, eqn: Equation, index: Any, *operands: Any) -> Sequen
     ]
 
 
+def _reduce(operate: Operate, eqn: Equation, *inputs: Any) -> list:
+    """A reduction by any function: of several operands at once, one number after the other."""
+    count, axes = len(eqn.outvars), eqn.params["dimensions"]
+    operands, starts = map(as_scalars, inputs[:count]), inputs[count:]
+    rows_of = [rows.along(operand, axes) for operand in operands]
+    dtypes = [variable.aval.dtype for variable in eqn.outvars]
+    columns = []
+    for of_operands in zip(*rows_of, strict=True):
+        accumulated: Sequence = starts
+        for scalars in zip(*of_operands, strict=True):
+            numbers = [
+                known_if_possible(array_of([scalar], ()), dtype)
+                for scalar, dtype in zip(scalars, dtypes, strict=True)
+            ]
+            accumulated = _call(operate, eqn.params["jaxpr"], [*accumulated, *numbers])
+        columns.append([as_scalars(x).item() for x in accumulated])
+    shapes = [variable.aval.shape for variable in eqn.outvars]
+    return list(map(array_of, zip(*columns, strict=True), shapes))
+
+
 def _cumlogsumexp(operate: Operate, eqn: Equation, x: Array) -> list[Array]:
     dtype = eqn.invars[0].aval.dtype
     closed = jax.make_jaxpr(jnp.logaddexp)(*[jax.ShapeDtypeStruct((), dtype)] * 2)
@@ -129,10 +151,14 @@ def _cumlogsumexp(operate: Operate, eqn: Equation, x: Array) -> list[Array]:
     return rows.accumulate(eqn.primitive, log_add_exp, eqn, x)
 
 
-_CALLS = ("jit", "closed_call", "remat2", "custom_jvp_call", "custom_vjp_call")
+_CALLS = (
+    *("jit", "closed_call", "remat2", "custom_jvp_call", "custom_vjp_call"),
+    "custom_vmap_call",
+)
+_PROGRAMS = ("call_jaxpr", "jaxpr", "call")
 _UNCHANGED = (
     *("copy", "device_put", "name", "optimization_barrier", "sharding_constraint"),
     "stop_gradient",
 )
-_CONTROL = {"scan": _scan, "while": _while, "cond": _cond}
+_CONTROL = {"scan": _scan, "while": _while, "cond": _cond, "reduce": _reduce}
 _RULES = {**elementwise.RULES, **moves.RULES, **rows.RULES, "cumlogsumexp": _cumlogsumexp}
