@@ -36,6 +36,35 @@ jit_quickly = partial(
 )
 
 
+# Compiled once
+
+_compiled: dict[tuple, Callable] = {}
+_KEPT = 256
+
+
+def compiled(program: Callable[..., Any], functions: tuple, *arrays: Any) -> Any:
+    """program(*functions, *arrays), compiled, and kept for the next call with these functions.
+
+    Static arguments of one jitted function would do the same, but it would also keep functions
+    that close over the tracers of a transformation under way. Their results are tracers too, so
+    what gives one is not kept. (Each program must use all its functions for that to be true.)
+    """
+    key = (program, *functions)
+    try:
+        run = _compiled.get(key)
+    except TypeError:  # a callable object that cannot be hashed is compiled each time
+        return jax.jit(partial(program, *functions))(*arrays)
+    if run is not None:
+        return run(*arrays)
+    run = jax.jit(partial(program, *functions))
+    result = run(*arrays)
+    if not any(map(arguments.is_traced, jax.tree.leaves(result))):
+        _compiled[key] = run
+        if len(_compiled) > _KEPT:
+            del _compiled[next(iter(_compiled))]
+    return result
+
+
 # One example at a time
 
 

@@ -14,8 +14,9 @@ answer as little as at a right one.
 
 The loss is called on one example, logits and targets of shape [C], and must return a scalar;
 leading axes are mapped over. So a loss of labels is written ``lambda z, p: loss(z, p.argmax())``,
-and one of a single logit ``lambda z, p: loss(z[1] - z[0], p[1])``. Nothing here is jitted: wrap
-your own call, as in ``jax.jit(functools.partial(logit_gradient, loss))``.
+and one of a single logit ``lambda z, p: loss(z[1] - z[0], p[1])``. Only `gradient_field` is jitted:
+a call with the very same loss compiles nothing. Wrap your own call of the others, as in
+``jax.jit(functools.partial(logit_gradient, loss))``.
 
 `gradient_profile` and `gradient_field` are instruments for a whole loss: how hard it pushes at
 every degree of confidence, and where it pushes everywhere on the simplex of three classes. The
@@ -25,7 +26,7 @@ float64 wants it enabled around the jit as well, because that is where JAX compi
 
 import contextlib
 import math
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -37,7 +38,14 @@ from jaxtyping import Float
 
 from jaxent import _arguments as arguments
 from jaxent._arguments import Spread
-from jaxent._examples import Loss, as_examples, of_each_example, raw_logits_change, readings
+from jaxent._examples import (
+    Loss,
+    as_examples,
+    compiled,
+    of_each_example,
+    raw_logits_change,
+    readings,
+)
 from jaxent._softmax import jacobian_product, shifted
 
 # The three spaces
@@ -439,15 +447,41 @@ def gradient_field(
         )
     if not jnp.issubdtype(target.dtype, jnp.floating):
         target = target.astype(float)
-    i, j = np.triu_indices(resolution)
-    j = j - i
-    counts = np.stack([i, j, resolution - 1 - i - j], axis=-1)
-    q = (counts + 1 / 3) / resolution
-    logits = np.log(q)
-    logits -= logits.mean(-1, keepdims=True)
-    # The barrier keeps XLA from spending its compile time on evaluating the loss at a constant.
-    q, logits = (jax.device_put(x.astype(target.dtype)) for x in (q, logits))
-    q, logits = jax.lax.optimization_barrier((q, logits))
+    q, logits = _field_points(resolution, target.dtype)
+    values, gradients = compiled(_field, (loss,), logits, target)
+    return GradientField(q, logits, values, gradients, _velocity_of_three(q, gradients))
+
+
+def _field(loss: Loss, logits: Array, target: Array) -> tuple[Array, Array]:
+    # The barriers keep XLA from spending its compile time on evaluating the loss at constants, and
+    # from computing the gradients once more for the velocities.
+    logits = jax.lax.optimization_barrier(logits)
     targets = jnp.broadcast_to(target, logits.shape)
-    values, gradients = of_each_example(jax.value_and_grad, loss, logits, targets)
-    return GradientField(q, logits, values, gradients, _velocity(logits, gradients))
+    return jax.lax.optimization_barrier(of_each_example(jax.value_and_grad, loss, logits, targets))
+
+
+@lru_cache(maxsize=2)
+def _field_points(resolution: int, dtype: Any) -> tuple[Array, Array]:
+    """q and the logits at the centres of the upright triangles. The last two are kept: a million
+    points take longer to make than to examine."""
+    i = np.repeat(np.arange(resolution), np.arange(resolution, 0, -1))
+    first_of_i = np.cumsum(np.arange(resolution + 1, 1, -1)) - (resolution + 1)
+    j = np.arange(i.size) - first_of_i[i]
+    counts = np.stack([i, j, resolution - 1 - i - j], axis=-1)
+    coordinates = (np.arange(resolution) + 1 / 3) / resolution
+    logits = np.log(coordinates)[counts]
+    logits -= logits.mean(-1, keepdims=True)
+    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+        return jnp.asarray(coordinates[counts], dtype), jnp.asarray(logits, dtype)
+
+
+@jax.jit
+def _velocity_of_three(q: Array, gradients: Array) -> Array:
+    """−J g as −qᵢ Σⱼ qⱼ (gᵢ − gⱼ): no exponential, and nothing cancels."""
+    dtype = jnp.promote_types(q.dtype, jnp.float32)
+    of_class, g = jnp.moveaxis(q.astype(dtype), -1, 0), jnp.moveaxis(gradients.astype(dtype), -1, 0)
+    flows = [
+        sum(of_class[j] * (g[i] - g[j]) for j in range(3) if j != i) * -of_class[i]
+        for i in range(3)
+    ]
+    return jnp.stack(flows, -1).astype(gradients.dtype)
