@@ -233,6 +233,30 @@ def test_divergence_in_the_very_last_update_is_taken_back():
     assert np.isfinite(received.value)
 
 
+def test_infinite_gradient_of_a_finite_value_stops_a_descent_that_would_go_on():
+    # Each step takes 1 from x. The gradient of the cube root is infinite at 0, and nowhere else.
+    by_sign = optax.chain(optax.stateless(lambda g, _: jax.tree.map(jnp.sign, g)), optax.sgd(1.0))
+    run = partial(descend, jnp.cbrt, optimizer=by_sign, steps=20_000)
+    # of two parts: within the first, the last point of the first, the first steps of the second
+    starts = np.array([3.0, 1e4, 10_001.0, 10_002.0, 19_999.0, 2e4, 3.5])
+    received = jax.jit(jax.vmap(lambda x: run(x)))(starts)
+    np.testing.assert_array_equal(
+        received.steps_taken, [2, 9999, 10_000, 10_001, 19_998, 19_999, 20_000]
+    )
+    np.testing.assert_array_equal(received.params, [1, 1, 1, 1, 1, 1, -19_996.5])
+    np.testing.assert_allclose(received.value, np.cbrt(np.asarray(received.params)), rtol=1e-6)
+    assert (np.asarray(received.status)[:-1] == Status.diverged).all()
+    assert np.asarray(received.status)[-1] == Status.max_steps
+    for index in (0, 1):
+        alone = run(jnp.float32(starts[index]))
+        assert alone.status == Status.diverged
+        assert alone.steps_taken == starts[index] - 1
+        assert alone.params == alone.value == 1.0
+        np.testing.assert_array_equal(alone.record, np.asarray(received.record)[index])
+    params, derivative = jax.jit(jax.value_and_grad(lambda x: run(x).params))(3.0)
+    assert params == derivative == 1.0
+
+
 @pytest.mark.parametrize(
     ("objective", "start"),
     [(jnp.log, -1.0), (lambda x: 1 / x, 0.0), (jnp.sqrt, 0.0)],
@@ -423,12 +447,17 @@ def test_thousand_step_sizes_compile_as_one():
     np.testing.assert_allclose(np.asarray(received.params)[500], alone.params, rtol=1e-4)
 
 
-def test_batch_of_fits_is_independent_under_an_optimizer_that_looks_at_norms(float64):
+def test_blocks_of_fits_are_the_fits_also_under_an_optimizer_that_looks_at_norms(float64):
     optimizer = optax.chain(optax.clip_by_global_norm(0.1), optax.adam(0.1))
     starts = np.array([START, (0.0, 0.0, 0.0), (-1e6, 0.0, 0.0)])
     targets = np.array([TARGETS, (0.5, 0.5, 0.0), (1.0, 0.0, 0.0)])
     run = partial(fit, cross_entropy, optimizer=optimizer, steps=30, tolerance=1e-2)
-    received = jax.jit(jax.vmap(lambda z, p: run(z, p)))(starts, targets)
+
+    @jax.jit
+    def in_blocks(examples):
+        return jax.lax.map(lambda one: run(*one), examples, batch_size=2)
+
+    received = in_blocks((starts, targets))
     for index in range(3):
         alone = run(starts[index], targets[index])
         for expected, batched in zip(
@@ -456,6 +485,9 @@ def test_end_of_a_descent_is_differentiable(float64, derivative):
     rate, start = 0.1, 3.0
     received = jax.jit(derivative(end, argnums=(0, 1)))(rate, start)
     np.testing.assert_allclose(received, [-10 * 0.9**9 * start, 0.9**10], rtol=1e-12)
+    second = jax.jit(jax.vmap(derivative(jax.grad(end)), in_axes=(0, None)))
+    expected = 90 * 0.9**8 * start
+    np.testing.assert_allclose(second(np.array([rate]), start), [expected], rtol=1e-12)
 
 
 def test_derivative_of_a_descent_that_stopped_is_that_of_the_steps_taken(float64):
@@ -535,20 +567,33 @@ def test_callable_objects_that_cannot_be_hashed_are_losses_too():
 # ---- progress --------------------------------------------------------------------------------
 
 
-def test_progress_changes_no_bit_and_adds_up_to_the_steps():
-    run = partial(
-        fit, cross_entropy, jnp.array(START), jnp.array(TARGETS), optax.adam(0.01), steps=2500
-    )
+@pytest.mark.parametrize(
+    ("loss", "rate", "tolerance", "status"),
+    [
+        (cross_entropy, 0.01, 1e-5, Status.converged),
+        (
+            squared_error,
+            optax.piecewise_constant_schedule(1e-4, {2600: 1e5}),
+            None,
+            Status.diverged,
+        ),
+    ],
+)
+def test_progress_changes_no_bit_and_adds_up_to_the_steps(loss, rate, tolerance, status):
+    optimizer = optax.adam(rate) if tolerance else optax.sgd(rate)
+    logits, targets = jnp.array(START), jnp.array(TARGETS)
+    run = partial(fit, loss, logits, targets, optimizer, steps=5000, tolerance=tolerance)
     done = []
-    plain, shown = run(tolerance=1e-5), run(tolerance=1e-5, progress=done.append)
+    plain, shown = run(), run(progress=done.append)
     for expected, received in zip(jax.tree.leaves(plain), jax.tree.leaves(shown), strict=True):
         np.testing.assert_array_equal(received, expected)
-    assert plain.status == Status.converged
-    assert done == [1250, 1250]
+    assert plain.status == status
+    assert plain.steps_taken > 0
+    assert done == [1000] * 5
 
 
 @pytest.mark.parametrize("steps", [1, 999, 1999, 2001, 123_456, 1_000_001])
-def test_progress_is_shown_at_most_a_hundred_times_and_never_for_less_than_a_thousand_steps(steps):
+def test_progress_is_shown_at_most_a_hundred_times_and_never_for_less_than_1000_steps(steps):
     done = []
     descend(half_square, 1.0, SGD, steps=steps, record=None, progress=done.append)
     assert sum(done) == steps
