@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 import jaxent
 from jaxent import _files as files
 from jaxent import _specification as specification
+from jaxent import _startup as startup
 from jaxent._specification import Given, Refusal, suggestion
 from jaxent._words import vector
 
@@ -181,6 +182,7 @@ def at_work(quiet: bool) -> Iterator[Progress]:
             print(words, file=stderr, flush=True)
             last = time.monotonic()
 
+    startup.set_up()
     try:
         with contextlib.redirect_stdout(stderr):  # what a loss prints is no result
             yield progress

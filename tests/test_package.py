@@ -118,10 +118,20 @@ OF_THE_PACKAGE = [name for name in SOURCES if name.startswith("jaxent.")]
 OF_LIBRARIES = {"_exit", "_replace", "_asdict", "_fields", "_make", "_triangulation"}
 
 # A module imports modules that stand before its own, and no other.
-ORDER = ["_words", "_arguments", "_files", "theory", "_examples", "_softmax", "_sigmoid"]
-ORDER += ["_run", "_differences", "losses", "information", "gradients", "curvature"]
-ORDER += ["derivatives", "_optimizers", "descent", "_catalogue", "_advice", "cards", "plots"]
-ORDER += ["_table", "_javascript"]
+ORDER = ["_words", "_arguments", "_files", "_startup", "theory", "_examples", "_softmax"]
+ORDER += [
+    "_passes",
+    "_kernels",
+    "_labels",
+    "_sigmoid",
+    "_run",
+    "_differences",
+    "losses",
+    "information",
+    "gradients",
+]
+ORDER += ["curvature", "derivatives", "_loop", "_optimizers", "descent", "_catalogue", "_advice"]
+ORDER += ["cards", "plots", "_table", "_javascript"]
 ORDER += ["portraits", "pages", "_specification", "__main__"]
 
 
