@@ -5,6 +5,7 @@
     python -m experiments --full          all of them, the statistical ones with 30 seeds or more
     python -m experiments --list          what they ask
 
+Runs several at once, in a process for each core, and says what each finds as soon as it is there.
 Prints one table and writes a folder, `results/`: every figure, claims.json, and index.html, one
 file that reads as an article. Exit status: 0, every claim holds; 1, a claim fails; 2, wrong
 input; 130, interrupted.
@@ -14,13 +15,12 @@ import argparse
 import ast
 import difflib
 import importlib
-import io
 import json
 import math
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -29,11 +29,12 @@ from typing import TYPE_CHECKING
 from tabulate import tabulate
 
 import jaxent
+from experiments import _processes as processes
 from jaxent import _files as files
+from jaxent import _startup as startup
 
 if TYPE_CHECKING:
-    from experiments._blocks import Blocks
-    from experiments._claims import Finding, Picture, Progress
+    from experiments._claims import Finding
 
 FOLDER = Path(__file__).parent
 RESULTS = Path("results")
@@ -57,56 +58,6 @@ def questions() -> dict[str, str]:
     return {name: docstrings[name].splitlines()[0] for name in names}
 
 
-def is_statistical(experiment: ModuleType) -> bool:
-    """Whether --full gives it more seeds."""
-    return hasattr(experiment, "FULL_SEEDS")
-
-
-def blocks_of(experiment: ModuleType, out: Path) -> "Blocks":
-    """Where the blocks of a full run are kept."""
-    from experiments._blocks import Blocks, fingerprint
-
-    name = experiment.__name__.rpartition(".")[2]
-    sources = [*FOLDER.glob("_*.py"), FOLDER / f"{name}.py"]
-    return Blocks(out / "blocks" / f"{name}-{fingerprint(sources)}")
-
-
-def perform(
-    experiment: ModuleType, progress: "Progress", blocks: "Blocks | None" = None
-) -> "Finding":
-    """What one experiment finds, drawn in the style of all; with all its seeds if into blocks."""
-    import matplotlib.style
-
-    from experiments._claims import compute
-
-    with matplotlib.style.context("jaxent.paper"):
-        if not is_statistical(experiment):
-            return experiment.run(progress)
-        if blocks is None:
-            return experiment.run(progress, experiment.SEEDS, compute)
-        return experiment.run(progress, experiment.FULL_SEEDS, blocks)
-
-
-def render(picture: "Picture") -> bytes:
-    """A picture as PNG of 256 colours, the same bytes for the same figure: no date, no version."""
-    import matplotlib.style
-    import numpy as np
-    from PIL import Image
-
-    drawn, buffer = io.BytesIO(), io.BytesIO()
-    with matplotlib.style.context("jaxent.paper"):
-        picture.figure.savefig(drawn, format="png")
-    # A third of the bytes of all colours, which on a smooth field the eye does not tell from these.
-    image = Image.open(drawn).convert("RGB")
-    palette = image.quantize(256, method=Image.Quantize.MAXCOVERAGE)
-    colours = np.reshape(palette.getpalette() or [], (-1, 3))
-    # Pillow looks colours up rounded, and would take one of these for the white of the paper.
-    colours[colours.min(axis=1) > 247] = 255
-    palette.putpalette(colours.ravel().tolist())
-    image.quantize(palette=palette).save(buffer, format="png", optimize=True)
-    return buffer.getvalue()
-
-
 def table(findings: "dict[str, Finding]", asked: dict[str, str]) -> str:
     """Every row of every experiment as aligned text, the statement last."""
     rows = [row for finding in findings.values() for row in finding.rows]
@@ -123,15 +74,17 @@ def table(findings: "dict[str, Finding]", asked: dict[str, str]) -> str:
     return "\n".join(lines)
 
 
-def tally(findings: "dict[str, Finding]") -> str:
+def tally(findings: "Iterable[Finding]") -> str:
     """How many rows of each verdict, in a line."""
-    rows = [row for finding in findings.values() for row in finding.rows]
+    rows = [row for finding in findings for row in finding.rows]
     verdicts = [row.verdict for row in rows]
     claims = [row for row in rows if row.kind == "claim"]
     predictions = len(rows) - len(claims)
+    claims_hold = f"{verdicts.count('holds')} of {len(claims)} claims hold"
+    if not predictions:
+        return claims_hold
     return (
-        f"{verdicts.count('holds')} of {len(claims)} claims hold; "
-        f"{verdicts.count('met')} of {predictions} predictions met, "
+        f"{claims_hold}; {verdicts.count('met')} of {predictions} predictions met, "
         f"{verdicts.count('refuted')} refuted, {verdicts.count('undecided')} undecided"
     )
 
@@ -188,44 +141,49 @@ def conduct(
 
     from experiments import _page
 
-    findings: dict[str, Finding] = {}
-    images: dict[str, bytes] = {}
-    seconds: dict[str, float] = {}
+    start = time.perf_counter()
+    outcomes: dict[str, processes.Outcome] = {}
     expected = {
-        name: experiment.FULL_SECONDS if full and is_statistical(experiment) else experiment.SECONDS
+        name: experiment.FULL_SECONDS
+        if full and processes.is_statistical(experiment)
+        else experiment.SECONDS
         for name, experiment in experiments.items()
     }
-    if full and any(map(is_statistical, experiments.values())):
+    if full and any(map(processes.is_statistical, experiments.values())):
         say_how_long(experiments, expected, out)
     # The bar counts expected seconds, as experiments differ a hundredfold.
     layout = "{l_bar}{bar}| {elapsed} gone, {remaining} to go"
     with tqdm(total=sum(expected.values()), bar_format=layout, file=sys.stderr) as bar:
-        behind = 0.0
-        for name, experiment in experiments.items():
+        done = dict.fromkeys(experiments, 0.0)
 
-            def progress(
-                words: str, fraction: float | None = None, /, name=name, behind=behind
-            ) -> None:
-                bar.set_description(f"{name}: {words}", refresh=fraction is None)
-                if fraction is not None:
-                    bar.update(max(0.0, behind + min(fraction, 1) * expected[name] - bar.n))
+        def hear(name: str, message: processes.Said | processes.Outcome) -> None:
+            if isinstance(message, processes.Said):
+                bar.set_description(f"{name}: {message.words}", refresh=message.fraction is None)
+                done[name] = max(done[name], min(message.fraction or 0.0, 1.0))
+            else:
+                outcomes[name], done[name] = message, 1.0
+                for stem, image in message.images.items():
+                    files.write(out / f"{stem}.png", image)
+                    if message.finding.pictures[stem].in_readme and figures is not None:
+                        files.write(figures / f"{stem}.png", image)
+                said = f"{name}: {tally([message.finding])}. {message.finding.answer}"
+                bar.write(said, file=sys.stderr)
+            bar.update(sum(expected[name] * done[name] for name in expected) - bar.n)
 
-            start = time.perf_counter()
-            blocks = blocks_of(experiment, out) if full and is_statistical(experiment) else None
-            findings[name] = perform(experiment, progress, blocks)
-            bar.set_description(f"{name}: figures")
-            for stem, picture in findings[name].pictures.items():
-                images[stem] = render(picture)
-                files.write(out / f"{stem}.png", images[stem])
-                if picture.in_readme and figures is not None:
-                    files.write(figures / f"{stem}.png", images[stem])
-            seconds[name] = time.perf_counter() - start
-            behind += expected[name]
-            bar.update(behind - bar.n)
+        # The first finding is there soon, and at the end no core waits for the longest.
+        quickest, *others = sorted(expected, key=lambda name: expected[name])
+        count = processes.processes_for([*expected.values()])
+        if count == 1:
+            processes.work_here([*experiments], out, full, hear)
+        else:
+            processes.work_in_processes([quickest, *others[::-1]], count, out, full, hear)
         bar.set_description("done")
     docstrings = {name: experiment.__doc__ or "" for name, experiment in experiments.items()}
-    footer = made_with(sum(seconds.values()))
-    page = _page.page(docstrings, findings, images, tally(findings), footer)
+    seconds = {name: outcomes[name].seconds for name in experiments}
+    findings = {name: outcomes[name].finding for name in experiments}
+    images = {stem: image for name in experiments for stem, image in outcomes[name].images.items()}
+    footer = made_with(time.perf_counter() - start)
+    page = _page.page(docstrings, findings, images, tally(findings.values()), footer)
     files.write(out / "claims.json", as_json(findings, docstrings, seconds))
     files.write(out / "index.html", page.encode())
     return findings
@@ -234,9 +192,9 @@ def conduct(
 def say_how_long(experiments: dict[str, ModuleType], expected: dict[str, float], out: Path) -> None:
     """Before a full run: how long it takes, and what is there already."""
     for name, experiment in experiments.items():
-        if is_statistical(experiment):
+        if processes.is_statistical(experiment):
             minutes = f"about {expected[name] / 60:.0f} minutes on two cores"
-            kept = len(blocks_of(experiment, out))
+            kept = len(processes.blocks_of(experiment, out))
             there = f", less what is there already ({kept} blocks)" if kept else ""
             print(f"{name}: {experiment.FULL_SEEDS} seeds, {minutes}{there}", file=sys.stderr)
     print("Ctrl-C stops it; the same command then goes on where it was.", file=sys.stderr)
@@ -291,6 +249,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 pass
         except OSError as error:
             return refuse(f"cannot write to {folder}: {error.strerror}")
+    # compiles in half the time; what runs for seconds asks for more
+    startup.set_up("--xla_cpu_use_fusion_emitters=false", "--xla_backend_optimization_level=1")
     try:
         importlib.import_module("tqdm")
         experiments = {name: importlib.import_module(f"experiments.{name}") for name in names}
@@ -306,7 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\nInterrupted.{kept}", file=sys.stderr)
         return 130
     print(table(findings, asked))
-    print(f"\n{tally(findings)}.\nThe article: {options.out / 'index.html'}")
+    print(f"\n{tally(findings.values())}.\nThe article: {options.out / 'index.html'}")
     return int(any(row.verdict == "FAILS" for f in findings.values() for row in f.rows))
 
 

@@ -9,7 +9,8 @@ An experiment is a module `experiments/NAME.py`:
                       (CROSS_ENTROPY = losses.softmax_cross_entropy), looked up when they are
                       used, so that a test can swap one and see a claim fail: a jitted function
                       takes its loss as a static argument, never from the module
-    SECONDS           what it takes on two cores, which weighs its part of the progress bar
+    SECONDS           what it takes on one core, which weighs its part of the progress bar; those
+                      that take longest start first
     run(progress)     measures, calling `progress("what comes next", fraction_done)` before what
                       takes time, and returns a Finding
 

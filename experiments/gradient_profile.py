@@ -107,7 +107,7 @@ NEURON_LOGITS = np.linspace(-30, 30, 241)
 TEN_BEHIND = 80
 RESOLUTION = 200
 IN_THE_SHADOW, TRUTH = np.array([0.1, 0.8, 0.1]), np.eye(3)[0]
-SECONDS = 7
+SECONDS = 6
 
 # One neuron
 
@@ -255,7 +255,7 @@ largest_norm = jax.jit(theory.gradients.largest_brier_score_gradient_norm)
 @partial(
     jax.jit,
     static_argnums=(0, 1, 2),
-    compiler_options={"xla_backend_optimization_level": 0},
+    compiler_options={"xla_cpu_use_fusion_emitters": False},
 )
 def profiles_of(
     loss: Loss, numbers_of_classes: tuple[int, ...], spread: Literal["even", "one"]

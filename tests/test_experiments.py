@@ -19,6 +19,7 @@ import pytest
 import experiments
 from experiments import __main__ as frame
 from experiments import _chapters, _page
+from experiments import _processes as processes
 from experiments._blocks import Blocks, fingerprint
 from experiments._chapters import CHAPTERS, Chapter
 from experiments._claims import Finding, claim, prediction
@@ -180,6 +181,8 @@ def workplace(tmp_path, monkeypatch):
     monkeypatch.chdir(here)
     monkeypatch.setattr(frame, "FOLDER", scripts)
     monkeypatch.setattr(frame, "README_FIGURES", tmp_path / "figures")
+    # another process would not find the scripts
+    monkeypatch.setattr(processes, "processes_for", lambda seconds: 1)
     monkeypatch.setattr(experiments, "__path__", [*experiments.__path__, str(scripts)])
     before = set(sys.modules)
     yield tmp_path
@@ -507,7 +510,7 @@ def silence(words, fraction=None):
 
 @cache
 def perform(name) -> Finding:
-    return frame.perform(importlib.import_module(f"experiments.{name}"), silence)
+    return processes.perform(importlib.import_module(f"experiments.{name}"), silence)
 
 
 def losses_of(name) -> list[str]:
@@ -558,7 +561,7 @@ def test_swapping_a_loss_makes_a_claim_fail(name, constant, monkeypatch):
     # the first that fails is enough, and what comes after it would take time
     monkeypatch.setattr(experiment, "claim", claim_or_stop)
     with pytest.raises(ClaimFails):
-        frame.perform(experiment, silence)
+        processes.perform(experiment, silence)
 
 
 def test_every_experiment_has_its_place_in_the_article_once():
@@ -626,7 +629,7 @@ def test_answer_is_two_sentences_with_a_number(name):
 def test_pictures_of_the_readme_are_small_enough_to_load(name):
     for picture in perform(name).pictures.values():
         if picture.in_readme:
-            assert len(frame.render(picture)) < 150_000
+            assert len(processes.render(picture)) < 150_000
 
 
 def owner(stem) -> str:
