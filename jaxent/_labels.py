@@ -32,8 +32,7 @@ def at_label(axes, v, labels):
     """v at the label; of a label that names no class, at any class or 0."""
     if len(axes) > 1 or are_few(axes, v.shape):
         return jnp.sum(jnp.where(is_label(axes, v.shape, labels), v, 0.0), axes)
-    chosen = jnp.take_along_axis(v, expand(labels, axes), axes[0], mode="clip")
-    return jnp.squeeze(chosen, axes)
+    return softmax.at_class(axes[0], v, expand(labels, axes))
 
 
 def _label_top(axes, z, labels):
@@ -44,15 +43,11 @@ def _label_top(axes, z, labels):
 
 
 def _label_terms(top, at_label, others):
-    """(value, exp of the label's difference, Σ e) from the sum of the others' e.
-
-    The label's own term is left out of the sum, so that one sum is enough: the others are either
-    the whole tail or hold the top class.
-    """
+    """(value, Σ e) from the sum of the others' e."""
     below = top - jnp.where(at_label < top, at_label, top)
     own = jnp.exp(-below)
     normalizer = others + own
-    return where_possible(normalizer, below + jnp.log1p(others + (own - 1))), own, normalizer
+    return where_possible(normalizer, below + jnp.log1p(others + (own - 1))), normalizer
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -93,24 +88,20 @@ def _label_values_and_gradients(axes, z, labels):
     CPUs puts one number a row into a stored array faster than it selects from two arrays."""
     top = _label_top(axes, z, labels)
     e = jnp.exp(softmax.below(axes, z, top))
+    label = is_label(axes, z.shape, labels)
     if are_few(axes, z.shape):
-        label = is_label(axes, z.shape, labels)
         e = jnp.where(label, 0.0, e)
         others, at = sums(axes, e, jnp.where(label, z, 0.0))
     else:
-        e = _without_label(axes, e, labels)
+        if len(axes) > 1:
+            e = jnp.where(label, 0.0, e)
+        else:
+            index = expand(labels, axes)
+            e = jnp.put_along_axis(e, index, 0.0, axes[0], inplace=False, mode="clip")
         others, at = jnp.sum(e, axes), at_label(axes, z, labels)
-    value, _, normalizer = _label_terms(top, at, others)
+    value, normalizer = _label_terms(top, at, others)
     scale = 1 / jnp.where(normalizer == 0, 1.0, normalizer)
     return value, e * expand(scale, axes), -others * scale
-
-
-def _without_label(axes, v, labels):
-    """v with 0 at the label."""
-    if len(axes) > 1 or are_few(axes, v.shape):
-        return jnp.where(is_label(axes, v.shape, labels), 0.0, v)
-    index = expand(labels, axes)
-    return jnp.put_along_axis(v, index, 0.0, axes[0], inplace=False, mode="clip")
 
 
 @_label_parts.defjvp

@@ -12,7 +12,7 @@ from typing import TypedDict
 import jax
 from tabulate import tabulate
 
-from experiments.speed import _timing as timing
+from experiments._processes import cores
 
 
 class Process(TypedDict):
@@ -48,8 +48,8 @@ def machine() -> str:
     """Returns the processor, the device of JAX and the versions."""
     path = Path("/proc/cpuinfo")
     described = path.read_text(encoding="utf-8") if path.exists() else ""
-    cores = timing.cores()
-    parts = [f"{processor(described)}, {cores} core{'s' * (cores != 1)}"]
+    count = cores()
+    parts = [f"{processor(described)}, {count} core{'s' * (count != 1)}"]
     versions = [f"Python {platform.python_version()}"]
     for name in ("jax", "jaxlib", "optax", "torch"):
         try:

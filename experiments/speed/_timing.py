@@ -1,6 +1,5 @@
 """Times of functions, taken in pairs, and the record of one measurement."""
 
-import os
 import random
 import statistics
 import time
@@ -79,10 +78,3 @@ def ratios(
         return [statistics.median(column) for column in (times[:, :-1] / times[:, -1:]).T]
 
     return measure
-
-
-def cores() -> int:
-    """Returns how many cores this process may use. XLA starts as many threads."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

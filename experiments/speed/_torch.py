@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments._processes import cores
 from experiments.speed import _losses
 from experiments.speed import _timing as timing
 from experiments.speed._losses import ALONE, BOTH, MIDDLE, PAIRS
@@ -32,7 +33,7 @@ def as_tensors(arrays: tuple, dtype: Any, differentiate: bool) -> list:
     import torch  # pyright: ignore[reportMissingImports]
 
     if jax.default_backend() == "cpu":
-        torch.set_num_threads(timing.cores())
+        torch.set_num_threads(cores())
         device = "cpu"
     elif torch.cuda.is_available():
         device = "cuda"
